@@ -1,0 +1,74 @@
+# The front door. `make` lists what there is. DATABASE_URL, VENV, PYTHON and ARGS may be given.
+
+VENV   ?= .venv
+PYTHON ?= python3
+ARGS   ?=
+
+BIN   := $(VENV)/bin/python
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install test test-sqlite coverage lint format types floors migrations-check check demo trials bench shots build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## the virtual environment, made from nothing; again when pyproject.toml has changed
+
+$(READY): pyproject.toml
+	@test -x $(BIN) || $(PYTHON) -m venv $(VENV)
+	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+test: $(READY) ## all tests on a real PostgreSQL, brought along (DATABASE_URL=postgresql://… to use another)
+	$(BIN) -m pytest $(ARGS)
+
+test-sqlite: $(READY) ## the tests that also have to pass on SQLite
+	DATABASE_URL=sqlite $(BIN) -m pytest -m sqlite $(ARGS)
+
+coverage: $(READY) ## the tests, and which lines and branches they reach
+	$(BIN) -m coverage erase
+	$(BIN) -m coverage run -m pytest $(ARGS)
+	$(BIN) -m coverage combine --quiet
+	$(BIN) -m coverage report
+
+check: lint types floors migrations-check ## everything that needs no database
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check .
+
+format: $(READY) ## ruff: repair what can be repaired
+	$(BIN) -m ruff check --fix .
+	$(BIN) -m ruff format .
+
+types: $(READY) ## mypy, strict
+	$(BIN) -m mypy
+
+floors: $(READY) ## import-linter: imports go down only
+	$(BIN) -c "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
+
+migrations-check: $(READY) ## the migrations say what the models say
+	DATABASE_URL=sqlite://:memory: $(BIN) -m django makemigrations django_workflows \
+	  --check --dry-run --settings=tests.settings --pythonpath=.
+
+demo: $(READY) ## a small shop to click through
+	$(BIN) -m example_project.demo $(ARGS)
+
+trials: $(READY) ## minutes of load, kills and outages on real worker processes
+	$(BIN) -m pytest -m "trial or slow" --timeout=1800 $(ARGS)
+
+bench: $(READY) ## the benchmarks (PEERS=1: other engines too, in the same run)
+	$(BIN) -m benchmarks $(ARGS)
+
+shots: $(READY) ## the screenshots of the documentation, taken anew
+	$(BIN) -m example_project.shots $(ARGS)
+
+build: $(READY) ## wheel and sdist into dist/
+	$(BIN) -m hatchling build --clean
+
+clean: ## what the targets left behind, the virtual environment included if it is .venv
+	rm -rf .venv .nox dist build htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache db.sqlite3* test.sqlite3*
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,287 @@
+"""Calling workflows: start runs, look at them, act on them. Every function has an ``a``-twin for async code.
+
+All of it joins the caller's ``transaction.atomic()``: what is done here commits or rolls back with the caller's own writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, transaction
+
+from . import conf
+from .context import StartOptions
+from .definitions import Workflow
+from .durations import parse
+from .exceptions import HookNotFoundError, RunNotFoundError, WorkflowError
+from .handles import RunHandle
+from .models import Event, Hook, Run
+from .registry import find_workflow
+from .serialization import dumps
+from .services import creation, database, hooks, locking, results, runs, waits
+from .services.payloads import check_size, validate_payload
+from .services.runs import NewRun
+from .services.transition import Transition
+from .services.write import write
+from .statuses import RunStatus
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: how often a transition that PostgreSQL ended to break a deadlock is done again
+_TRIES = 5
+
+
+def _transition(verb: Callable[P, R]) -> Callable[P, R]:
+    """Run ``verb`` in one transaction; again when a deadlock ended it and the transaction is ours to repeat."""
+
+    @wraps(verb)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        for attempt in range(_TRIES):
+            own = not database.connection().in_atomic_block
+            try:
+                with transaction.atomic(using=database.alias(), savepoint=False):
+                    return verb(*args, **kwargs)
+            except OperationalError as error:
+                if not own or attempt == _TRIES - 1 or not database.is_deadlock(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    return run
+
+
+# --- starting --------------------------------------------------------------------------------------------------------
+
+
+def _new_run(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]) -> NewRun:
+    timeout = options.timeout if options.timeout is not None else workflow.timeout
+    attributes = dict(options.attributes or {})
+    if options.about is not None:
+        attributes.update(about_attributes(options.about))
+    return NewRun(
+        workflow=workflow.name,
+        input=check_size(dumps({"args": list(args), "kwargs": kwargs})),
+        queue=options.queue or queue_of(workflow),
+        priority=options.priority or 0,
+        attributes=attributes,
+        idempotency_key=options.idempotency_key,
+        run_after=_delay(options.run_after),
+        timeout=None if timeout is None else parse(timeout),
+        detached=bool(options.detached),
+    )
+
+
+def queue_of(workflow: Workflow[..., Any]) -> str:
+    """The workflow's own queue; ``DEFAULT_QUEUE`` stands in for ``"default"``."""
+    return str(conf.settings.DEFAULT_QUEUE) if workflow.queue == "default" else workflow.queue
+
+
+def _delay(run_after: Any) -> timedelta | datetime | None:
+    return run_after if run_after is None or isinstance(run_after, datetime) else parse(run_after)
+
+
+def about_attributes(about: Any) -> dict[str, str]:
+    """Model instances as attributes, for "runs about this object": ``{"shop.order": "5"}``."""
+    found = {}
+    for instance in about if isinstance(about, list | tuple) else [about]:
+        if getattr(instance, "pk", None) is None:
+            raise ValueError(f"about= takes saved model instances, not {instance!r}.")
+        found[instance._meta.label_lower] = str(instance.pk)
+    return found
+
+
+def start(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]) -> RunHandle:
+    """Start one run. With an idempotency key that is taken, the existing run is returned.
+
+    Raises:
+        SerializationError: an argument cannot be encoded. PayloadTooLargeError: the arguments are too large.
+        EntityConflictError: the idempotency key belongs to a run with other arguments.
+    """
+    (run_id,) = creation.create_runs([_new_run(workflow, options, args, kwargs)], ring=True)
+    return RunHandle(run_id)
+
+
+def start_many(
+    workflow: Workflow[..., Any], options: StartOptions, calls: Sequence[tuple[Sequence[Any], dict[str, Any]]]
+) -> list[RunHandle]:
+    """Start many runs in one transaction with bulk inserts. ``calls``: (args, kwargs) pairs. All or nothing."""
+    new = [_new_run(workflow, options, args, kwargs) for args, kwargs in calls]
+    return [RunHandle(run_id) for run_id in creation.create_runs(new, ring=True)] if new else []
+
+
+def start_by_name(
+    name: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
+) -> RunHandle:
+    """Start a run of the workflow called ``name``; ``options`` are those of ``.using()``.
+
+    Raises:
+        WorkflowError: no workflow has this name. TypeError: the arguments do not fit its signature.
+    """
+    workflow = find_workflow(name)
+    if workflow is None:
+        raise WorkflowError(f"No workflow is called {name!r}. `workflows doctor` lists the names that are known here.")
+    bound = workflow.using(**options) if options else workflow
+    handle: RunHandle = bound.start(*args, **(kwargs or {}))
+    return handle
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def get_run(run_id: str) -> RunHandle:
+    """A handle of an existing run.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    if not Run.objects.using(database.alias()).filter(pk=run_id).exists():
+        raise RunNotFoundError(run_id)
+    return RunHandle(run_id)
+
+
+def get_hook_by_token(token: str) -> Hook:
+    """The active hook of this token.
+
+    Raises:
+        HookNotFoundError: it is unknown, disposed, or its run has ended.
+    """
+    hook = hooks.find_hook(token)
+    if hook.run.status not in (RunStatus.PENDING, RunStatus.RUNNING):
+        raise HookNotFoundError("No active hook has this token; its run has ended.")
+    return hook
+
+
+# --- acting ----------------------------------------------------------------------------------------------------------
+
+
+@_transition
+def cancel_run(run_id: str, reason: str | None = None, *, force: bool = False) -> None:
+    """Ask the run's body to end, with a chance to clean up; with ``force``, end the run at once. Idempotent.
+
+    Raises:
+        RunNotFoundError: there is no such run. RunNotActiveError: it has completed or failed.
+    """
+    transition = locking.lock_whole_run(run_id) if force else locking.lock_run(run_id)
+    if runs.request_cancel(transition, reason, force=force):
+        write([transition])
+
+
+def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None = None) -> Event:
+    """Deliver a payload to the active hook of this token. Durable when it returns. Returns the event.
+
+    A repeated ``idempotency_key`` (for the same hook) returns the first event and writes nothing.
+
+    Raises:
+        HookNotFoundError: unknown, disposed or ended; nothing was written.
+        HookPayloadError: the hook's serializer refuses the payload; the run keeps waiting.
+        SerializationError, PayloadTooLargeError: the payload cannot be stored.
+    """
+    return _receive(token, payload, idempotency_key)
+
+
+@_transition
+def _receive(token: str, payload: Any, idempotency_key: str | None) -> Event:
+    for _ in range(_TRIES):
+        hook = hooks.find_hook(token)
+        encoded = check_size(dumps(validate_payload(hook, payload)))
+        transition = _lock_owner(hook)
+        try:
+            event = hooks.receive_hook(transition, token, encoded, idempotency_key=idempotency_key)
+        except HookNotFoundError:
+            continue  # the token changed hands between the look and the lock
+        write([transition])
+        return event
+    raise HookNotFoundError("No active hook has this token; it is unknown, disposed, or its run has ended.")
+
+
+def _lock_owner(hook: Hook) -> Transition:
+    try:
+        return locking.lock_run(hook.run_id)
+    except RunNotFoundError:
+        raise HookNotFoundError("No active hook has this token; its run has been pruned.") from None
+
+
+@_transition
+def wake_run(run_id: str, correlation_id: str | None = None) -> int:
+    """End the run's sleeps now, or the one with this correlation id. Returns how many waits it ended; 0 is no error.
+
+    Raises:
+        RunNotFoundError: there is no such run. RunNotActiveError: it has ended.
+    """
+    transition = locking.lock_run(run_id)
+    runs.require_active(transition)
+    locking.read_waits(transition)
+    count = waits.wake_waits(transition, correlation_id)
+    write([transition])
+    return count
+
+
+@_transition
+def unblock_run(run_id: str) -> None:
+    """Have a parked run tried again now.
+
+    Raises:
+        RunNotFoundError, RunNotActiveError; EntityConflictError: the run is not blocked.
+    """
+    transition = locking.lock_run(run_id)
+    runs.unblock_run(transition)
+    write([transition])
+
+
+@_transition
+def dispose_hook(token: str) -> None:
+    """Free a token from outside: the hook takes no more payloads, and the body sees its end.
+
+    Raises:
+        HookNotFoundError: unknown, disposed or ended.
+    """
+    transition = _lock_owner(hooks.find_hook(token))
+    hooks.dispose_by_token(transition, token)
+    write([transition])
+
+
+# --- the a-twins -----------------------------------------------------------------------------------------------------
+
+astart_by_name = sync_to_async(start_by_name)
+aget_run = sync_to_async(get_run)
+aget_hook_by_token = sync_to_async(get_hook_by_token)
+acancel_run = sync_to_async(cancel_run)
+aresume_hook = sync_to_async(resume_hook)
+awake_run = sync_to_async(wake_run)
+aunblock_run = sync_to_async(unblock_run)
+adispose_hook = sync_to_async(dispose_hook)
+
+
+class _Client:
+    """What definitions and handles ask outside a body: the seam of ``context.Client``."""
+
+    start = staticmethod(start)
+    start_many = staticmethod(start_many)
+    status = staticmethod(results.status)
+
+    astart = staticmethod(sync_to_async(start))
+    astart_many = staticmethod(sync_to_async(start_many))
+    astatus = staticmethod(sync_to_async(results.status))
+
+    def result(self, run_id: str, timeout: Any) -> Any:
+        return results.result(run_id, _seconds(timeout))
+
+    async def aresult(self, run_id: str, timeout: Any) -> Any:
+        return await results.aresult(run_id, _seconds(timeout))
+
+    def cancel(self, run_id: str, reason: str | None, force: bool) -> None:
+        cancel_run(run_id, reason, force=force)
+
+    async def acancel(self, run_id: str, reason: str | None, force: bool) -> None:
+        await acancel_run(run_id, reason, force=force)
+
+
+def _seconds(timeout: Any) -> float | None:
+    return None if timeout is None else parse(timeout).total_seconds()
+
+
+client = _Client()

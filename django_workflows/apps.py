@@ -1,0 +1,21 @@
+"""The Django app: finds every installed app's ``workflows`` module and connects the calling side."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
+
+
+class DjangoWorkflowsConfig(AppConfig):
+    name = "django_workflows"
+    label = "django_workflows"
+    verbose_name = _("Workflows")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import api, context
+        from . import checks  # noqa: F401 - registers the system checks
+
+        context.install_client(api.client)
+        autodiscover_modules("workflows")

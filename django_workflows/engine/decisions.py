@@ -1,0 +1,137 @@
+"""What the body has decided and the log does not hold yet.
+
+::
+
+    request() ─▶ staged ──commit()──▶ unmatched ──match(record)──▶ gone
+                (this drain)           │ take() gives them to the services, which write them
+
+A request that is withdrawn in the drain that made it leaves no trace. Afterwards the decisions are a queue: the log
+records them in this order, and whatever decision it records must be the head of the queue. That holds since a body
+decides on a prefix of the log what it decides, as a prefix, on any longer one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+from ..commands import (
+    CancelStep,
+    CancelWait,
+    Command,
+    CreateHook,
+    CreateStep,
+    CreateWait,
+    EndRun,
+)
+
+_CANCELS = (CancelStep, CancelWait)
+#: requests that mean nothing any more when the body ends in the drain that made them
+_MOOT = (CreateStep, CreateWait, CreateHook, *_CANCELS)
+
+
+class Decisions:
+    __slots__ = ("_cancels", "_staged", "_taken", "_unmatched", "closed")
+
+    def __init__(self) -> None:
+        self._staged: dict[str, Command] = {}
+        self._unmatched: deque[Command] = deque()
+        #: how many of the queue's first have been given out by :meth:`take`
+        self._taken = 0
+        #: cancels in the queue whose step or wait has not ended by itself
+        self._cancels: dict[str, Command] = {}
+        self.closed = False
+
+    # --- the body's side ---------------------------------------------------------------------------------------------
+
+    def request(self, command: Command) -> None:
+        """The body asks for something new."""
+        if not self.closed:
+            self._staged[command.correlation_id] = command
+
+    def withdraw(self, command: Command) -> None:
+        """The body no longer wants what it asked for: ``command`` cancels or disposes it."""
+        if not self.closed and self._staged.pop(command.correlation_id, None) is None:
+            self._staged[f"{command.correlation_id}!"] = command
+
+    def is_staged(self, correlation_id: str) -> bool:
+        """Whether the request was made in this drain, so that withdrawing it leaves no trace."""
+        return correlation_id in self._staged
+
+    def commit(self) -> None:
+        """The drain is over: its decisions stand."""
+        staged = self._staged
+        if staged:
+            for command in staged.values():
+                if isinstance(command, _CANCELS):
+                    self._cancels[command.correlation_id] = command
+            self._unmatched.extend(staged.values())
+            staged.clear()
+
+    def end(self, end: EndRun) -> None:
+        """The body ended in this drain. Attributes, disposals, patches and children of the drain still count."""
+        self._staged = {key: item for key, item in self._staged.items() if not isinstance(item, _MOOT)}
+        self.commit()
+        self._unmatched.append(end)
+        self.closed = True
+
+    # --- the log's side ----------------------------------------------------------------------------------------------
+
+    def take(self, limit: int | None = None) -> list[Command]:
+        """The decisions to be written, each given once. The rest, where ``limit`` is given, comes at the next call."""
+        stop = None if limit is None else self._taken + limit
+        taken = list(islice(self._unmatched, self._taken, stop))
+        self._taken += len(taken)
+        return [command for command in taken if not self._is_moot(command)]
+
+    def replace_from(self, command: Command, end: EndRun) -> None:
+        """The services cannot write ``command``: the run ends in its place."""
+        kept = list(self._unmatched)
+        position = next(index for index, item in enumerate(kept) if item is command)
+        self._unmatched = deque([*kept[:position], end])
+        self._staged.clear()
+        self._taken = position + 1
+        self.closed = True
+
+    def ended_by_itself(self, correlation_id: str) -> None:
+        """The step or wait has its end in the log: a cancel of it that is not recorded yet never will be."""
+        if self._cancels:
+            self._cancels.pop(correlation_id, None)
+
+    def head(self) -> Command | None:
+        """The decision that the log must record next; None if there is nothing more."""
+        unmatched = self._unmatched
+        while unmatched:
+            command = unmatched[0]
+            if not self._is_moot(command):
+                return command
+            self._pop()
+        return None
+
+    def matched(self) -> None:
+        """The log holds the head now."""
+        command = self._pop()
+        if isinstance(command, _CANCELS):
+            self._cancels.pop(command.correlation_id, None)
+
+    def clear(self) -> None:
+        """The run is over: nothing more will be written."""
+        self._staged.clear()
+        self._unmatched.clear()
+        self._cancels.clear()
+        self._taken = 0
+        self.closed = True
+
+    def pending(self) -> Iterator[Command]:
+        """All that the body has decided and the log, as far as delivered, does not hold; this drain's included."""
+        yield from self._unmatched
+        yield from self._staged.values()
+
+    def _pop(self) -> Command:
+        if self._taken:
+            self._taken -= 1
+        return self._unmatched.popleft()
+
+    def _is_moot(self, command: Command) -> bool:
+        return isinstance(command, _CANCELS) and self._cancels.get(command.correlation_id) is not command

@@ -1,0 +1,374 @@
+"""One body, fed with its log: events in, decisions out.
+
+::
+
+              deliver(record) ──────────────▶ take()
+    the log ─▶ settles what it resolves,      what the body has decided ─▶ services write it ─▶ the log
+               drains the loop to quiescence  and the log does not hold
+
+A live run, a cached body and a cold replay go through the same :meth:`Execution.deliver`, record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .. import context
+from ..commands import Command, CompleteRun, ContinueAsNew, CreateStep, EndRun, FailRun, StartChild
+from ..definitions import Workflow
+from ..events import RUN_TERMINALS, TYPES, Record
+from ..exceptions import CorruptedEventLogError, PayloadTooLargeError, ReplayDivergenceError, SerializationError
+from ..serialization import encode_error, size
+from . import determinism, history, sandbox
+from .futures import DurableTask
+from .matching import describe_command, describe_record, matches
+from .outcome import conclude
+from .payloads import read, step_error
+from .runtime import BodyRuntime, merge_attributes
+from .teardown import tear_down
+
+#: ends that the services may record whatever the body has decided
+_IMPOSED = frozenset({"max_events_exceeded", "run_timeout", "payload_too_large"})
+
+
+def _no_address(token: str) -> str:
+    raise ValueError("A webhook has no URL here: set DJANGO_WORKFLOWS['BASE_URL'].")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSettings:
+    """Limits, and what the engine cannot know by itself. ``webhook_url``: from a token to the URL to deliver to."""
+
+    max_events: int = 100_000
+    max_payload_bytes: int = 16 * 1024 * 1024
+    webhook_url: Callable[[str], str] = _no_address
+    default_queue: str = "default"
+
+
+class Execution:
+    """A body and how far its log has been delivered.
+
+    ``last_sequence``: of the last record handed in. ``finished``: the body has ended, its end is among the decisions.
+    ``stale``: the log was reopened by a retry, so that this execution has to be replaced. Errors that leave its methods
+    (:class:`ReplayDivergenceError`, :class:`CorruptedEventLogError`) are about the log or the code, never the body's
+    own; after one, close the execution.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow[Any, Any],
+        record_created: Record,
+        *,
+        run_id: str,
+        deadline_at: datetime | None = None,
+        settings: ExecutionSettings | None = None,
+        reserved_ids: frozenset[str] = frozenset(),
+    ) -> None:
+        sandbox.install()
+        determinism.install()
+        self.workflow, self.run_id, self.deadline_at = workflow, run_id, deadline_at
+        self.settings = settings or ExecutionSettings()
+        self.last_sequence = record_created.sequence
+        self.finished = self.stale = self.closed = False
+        self._created = created = read(record_created)
+        #: the log holds the end of the run; only steps that were running may still say how they went
+        self._ended = False
+        self._cancelled = False
+        self._main: DurableTask | None = None
+        self._context = Context()
+        self.runtime = BodyRuntime(
+            run_id,
+            workflow,
+            seed=created["seed"],
+            attributes=merge_attributes({}, created["attributes"] or {}),
+            started_at=record_created.created_at,
+            webhook_url=self.settings.webhook_url,
+            reserved=reserved_ids,
+        )
+        self._context.run(context.RUNTIME.set, self.runtime)
+
+    # --- events in ---------------------------------------------------------------------------------------------------
+
+    def deliver(self, record: Record) -> None:
+        """Feed the record that follows :attr:`last_sequence`: settle at most one awaitable, then run to quiescence."""
+        self._check_next(record)
+        if record.type in _QUIET:
+            self.last_sequence = record.sequence
+        elif record.type == "run_retried":
+            self.last_sequence, self.stale = record.sequence, True
+        else:
+            with sandbox.draining(), self.runtime.loop:
+                self._feed(record)
+
+    def replay(self, records: Iterable[Record]) -> None:
+        """Feed records in order. A new execution takes a whole log from its start, retries and all.
+
+        Of the log's later records only tokens and children's ids are looked at beforehand.
+        """
+        records = [record for record in records if record.type != "run_created"]
+        if not records:
+            return
+        self._check_dense(records)
+        last = records[-1].sequence
+        if self._main is None and any(record.type == "run_retried" for record in records):
+            self.runtime.numbering.reserve(history.reserved_ids(records))
+            records = history.effective(records)
+        self.runtime.ahead.scan(records)
+        with sandbox.draining(), self.runtime.loop:
+            for record in records:
+                if record.type == "run_retried":
+                    self.stale = True
+                elif record.type not in _QUIET:
+                    self._feed(record)
+        self.last_sequence = last
+        self.runtime.ahead.clear()
+
+    def accept(self, records: Iterable[Record]) -> None:
+        """Feed the events just written for :meth:`take`. Then take again: a hook's registration may wake the body."""
+        for record in records:
+            self.deliver(record)
+
+    def begin(self, record: Record) -> None:
+        """Start the body, at the time of this record. ``run_started`` does it; so does a first arrival without one."""
+        if self._main is not None:
+            return
+        runtime = self.runtime
+        runtime.clock = runtime.started_at = record.created_at
+        runtime.cause = record.sequence
+        args, kwargs = self._created["args"], self._created["kwargs"]
+        try:
+            self.workflow.check_arguments(args, kwargs)
+        except TypeError as error:
+            said = f"{self.workflow.name} with {len(args)} arguments and {sorted(kwargs)}"
+            raise ReplayDivergenceError(said, str(error), record.sequence) from error
+        coroutine = self._context.run(self.workflow.open, args, kwargs)
+        self._main = runtime.loop.create_task(coroutine, name=self.workflow.name, context=self._context)
+        self._quiesce()
+
+    def _check_next(self, record: Record) -> None:
+        self._check_open()
+        if record.sequence != self.last_sequence + 1:
+            raise CorruptedEventLogError(
+                f"The log of {self.run_id} continues with event {record.sequence} after event {self.last_sequence}."
+            )
+
+    def _check_dense(self, records: Sequence[Record]) -> None:
+        self._check_open()
+        expected = self.last_sequence
+        for record in records:
+            expected += 1
+            if record.sequence != expected:
+                raise CorruptedEventLogError(
+                    f"The log of {self.run_id} continues with event {record.sequence} after event {expected - 1}."
+                )
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError(f"The execution of {self.run_id} is closed; replay the log in a new one.")
+
+    def _feed(self, record: Record) -> None:
+        self.last_sequence = record.sequence
+        settle = _SETTLE.get(record.type)
+        if settle is None and record.type not in TYPES:
+            raise CorruptedEventLogError(
+                f"Event {record.sequence} of {self.run_id} has a strange type, {record.type!r}."
+            )
+        if record.type == "run_started":
+            self.begin(record)
+            return
+        if record.is_decision:
+            self._match(record)
+        if settle is None or self.finished:
+            return
+        if self._main is None:
+            self.begin(record)
+        if not self.finished:
+            settle(self, record)
+
+    def _resolve(self, record: Record) -> None:
+        """The record may settle something: from now on it is this late, and what follows is caused by it."""
+        runtime = self.runtime
+        runtime.clock = max(runtime.clock, record.created_at)
+        runtime.cause = record.sequence
+
+    def _quiesce(self) -> None:
+        """Run the body until it waits for events, or has ended."""
+        runtime, main = self.runtime, self._main
+        assert main is not None
+        loop = runtime.loop
+        if loop.ready:
+            loop.drain()
+        if main.done() or loop.exit is not None:
+            runtime.decisions.end(conclude(main, loop.exit, runtime.cause))
+            self.finished = True
+            tear_down(loop, self._context)
+        else:
+            runtime.decisions.commit()
+
+    # --- what each event settles -------------------------------------------------------------------------------------
+
+    def _step_ended(self, record: Record) -> None:
+        runtime = self.runtime
+        self._resolve(record)
+        runtime.decisions.ended_by_itself(record.correlation_id)
+        entry = runtime.steps.pop(record.correlation_id, None)
+        if entry is None:
+            return
+        name, future = entry
+        payload = read(record)
+        if record.type == "step_completed":
+            future.set_result(payload["output"])
+        else:
+            future.set_exception(step_error(name, payload["error"]))
+        self._quiesce()
+
+    def _wait_completed(self, record: Record) -> None:
+        self._resolve(record)
+        self.runtime.decisions.ended_by_itself(record.correlation_id)
+        fire = self.runtime.waits.pop(record.correlation_id, None)
+        if fire is not None:
+            fire()
+            self._quiesce()
+
+    def _hook_settled(self, record: Record) -> None:
+        self._resolve(record)
+        hook = self.runtime.hooks.get(record.correlation_id)
+        if hook is None:
+            return
+        if record.type == "hook_created":
+            hook.created()
+        elif record.type == "hook_conflict":
+            hook.conflicted(record.payload["owner"])
+        else:
+            hook.received(read(record)["payload"])
+        self._quiesce()
+
+    def _child_ended(self, record: Record) -> None:
+        self._resolve(record)
+        child = self.runtime.children.get(read(record)["child"])
+        if child is not None:
+            child.ended(record)
+            self._quiesce()
+
+    def _end_requested(self, record: Record) -> None:
+        self._resolve(record)
+        if self._cancelled or self._main is None:
+            return
+        self._cancelled = True
+        reason = record.payload.get("reason")
+        if reason is None and record.type == "run_timed_out":
+            reason = "the run is past its deadline"
+        self._main.cancel(reason)
+        self._quiesce()
+
+    def _attributes_set(self, record: Record) -> None:
+        """The log's order decides, also between the body's own changes and those of its steps."""
+        self.runtime.attributes = merge_attributes(self.runtime.attributes, record.payload["attributes"])
+
+    # --- decisions out -----------------------------------------------------------------------------------------------
+
+    def take(self, limit: int | None = None) -> list[Command]:
+        """The decisions that the log does not hold yet, in order, each given once; at most ``limit``, if given.
+
+        Write them in this order, and none without those before it. A cancel of what has ended meanwhile is left out.
+        """
+        taken = self.runtime.decisions.take(limit)
+        maximum = self.settings.max_payload_bytes
+        for index, command in enumerate(taken):
+            value = _payload(command)
+            if value is not None and len(value) > maximum:
+                return [*taken[:index], self._refuse(command, size(value))]
+        return taken
+
+    def _refuse(self, command: Command, bytes: int) -> EndRun:
+        """Fail the run instead of writing what is too large. The body never learns of the limit (rule R7)."""
+        error = PayloadTooLargeError(bytes, self.settings.max_payload_bytes)
+        error.add_note(f"In {command.correlation_id or 'the result'} of {self.workflow.name}.")
+        end = FailRun("", error=encode_error(error), error_code=error.code, cause=command.cause)
+        self.runtime.decisions.replace_from(command, end)
+        if not self.finished:
+            self.finished = True
+            with sandbox.draining(), self.runtime.loop:
+                tear_down(self.runtime.loop, self._context)
+        return end
+
+    def _match(self, record: Record) -> None:
+        """The log records a decision: it must be the body's next one."""
+        runtime = self.runtime
+        runtime.ahead.passed(record)
+        if self._ended:
+            raise CorruptedEventLogError(f"Event {record.sequence} ({record.type}) of {self.run_id} is after its end.")
+        head = runtime.decisions.head()
+        if record.type in RUN_TERMINALS:
+            self._match_end(head, record)
+        elif head is not None and self._same(head, record):
+            runtime.decisions.matched()
+        else:
+            raise self._divergence(head, record)
+
+    def _match_end(self, head: Command | None, record: Record) -> None:
+        imposed = self._cancelled or record.type == "run_cancelled" or _error_code(record) in _IMPOSED
+        if not imposed and (head is None or not self._same(head, record)):
+            raise self._divergence(head, record)
+        self._ended = True
+        self.runtime.decisions.clear()
+        if not self.finished:  # cut off: after force, or at the end of the grace period
+            self.finished = True
+            tear_down(self.runtime.loop, self._context)
+
+    def _same(self, command: Command, record: Record) -> bool:
+        try:
+            return matches(command, record, self.runtime.webhook_tokens)
+        except (SerializationError, LookupError, TypeError, ValueError):
+            return False  # not what this code could ever have written
+
+    def _divergence(self, head: Command | None, record: Record) -> ReplayDivergenceError:
+        return ReplayDivergenceError(describe_record(record), describe_command(head), record.sequence)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    @property
+    def exceeds_max_events(self) -> bool:
+        return self.last_sequence > self.settings.max_events
+
+    def close(self) -> None:
+        """Put the body away: nothing of it runs on, nothing it does in closing has an effect. Never raises."""
+        if self.closed:
+            return
+        self.closed = True
+        self.runtime.decisions.closed = True
+        with sandbox.draining(), self.runtime.loop:
+            tear_down(self.runtime.loop, self._context)
+
+
+def _payload(command: Command) -> str | None:
+    if isinstance(command, CreateStep | StartChild | ContinueAsNew):
+        return command.input
+    if isinstance(command, CompleteRun):
+        return command.output
+    return None
+
+
+def _error_code(record: Record) -> str | None:
+    return record.payload.get("error_code") if record.type == "run_failed" else None
+
+
+#: records that neither settle nor record anything the body decided
+_QUIET = frozenset({"run_created", "step_started", "step_retrying"})
+_SETTLE: dict[str, Callable[[Execution, Record], None]] = {
+    "step_completed": Execution._step_ended,
+    "step_failed": Execution._step_ended,
+    "wait_completed": Execution._wait_completed,
+    "hook_created": Execution._hook_settled,
+    "hook_conflict": Execution._hook_settled,
+    "hook_received": Execution._hook_settled,
+    "child_completed": Execution._child_ended,
+    "child_failed": Execution._child_ended,
+    "run_cancel_requested": Execution._end_requested,
+    "run_timed_out": Execution._end_requested,
+    "attributes_set": Execution._attributes_set,
+}

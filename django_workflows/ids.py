@@ -1,0 +1,66 @@
+"""Names for runs, steps, hooks, waits and workers, and the secrets that hooks are reached by.
+
+An id is a prefix and a ULID, ``wrun_01H…``: its time part lets people sort by age. Nothing in the library orders by it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+
+from ulid import ULID
+
+from . import clock
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~:@+=,-]{1,255}")
+
+
+def new_id(prefix: str) -> str:
+    """``"<prefix>_<ULID>"``, 26 characters after the underscore.
+
+    80 fresh random bits each time: ULID's own generator counts up from the last id within a millisecond, so two
+    processes forked from one would make the same ids.
+    """
+    milliseconds = int(clock.now().timestamp() * 1000)
+    return f"{prefix}_{ULID.from_bytes(milliseconds.to_bytes(6, 'big') + os.urandom(10))}"
+
+
+def run_id() -> str:
+    return new_id("wrun")
+
+
+def step_id() -> str:
+    return new_id("step")
+
+
+def hook_id() -> str:
+    return new_id("hook")
+
+
+def wait_id() -> str:
+    return new_id("wait")
+
+
+def worker_id() -> str:
+    return new_id("wrkr")
+
+
+def new_token() -> str:
+    """A hook token that nobody can guess: 192 bits as 32 URL-safe characters."""
+    return secrets.token_urlsafe(24)
+
+
+def validate_token(token: str) -> str:
+    """``token`` itself. Raises ``ValueError`` if it would not fit into a URL path as it is."""
+    if not isinstance(token, str):
+        raise ValueError(f"A hook token is a string, not {type(token).__name__}: use token=str(...).")
+    if _TOKEN.fullmatch(token):
+        return token
+    advice = "Use 1 to 255 of the characters A-Z a-z 0-9 . _ ~ : @ + = , -"
+    if not token:
+        raise ValueError(f"The hook token is empty. {advice}, or None to have a secret one made.")
+    if len(token) > 255:
+        raise ValueError(f"The hook token has {len(token)} characters. {advice}, for example a hash of it.")
+    wrong = sorted(set(re.sub(_TOKEN.pattern.replace("{1,255}", ""), "", token)))
+    raise ValueError(f"The hook token {token!r} contains {', '.join(map(repr, wrong[:5]))}. {advice}.")

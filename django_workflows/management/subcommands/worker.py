@@ -1,0 +1,106 @@
+"""``workflows worker``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+
+from django.core.management.base import CommandError
+
+from django_workflows import conf
+from django_workflows.registry import step_names, workflow_names
+
+from ..console import Console
+from .subcommand import Subcommand, positive, seconds
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--queue", action="append", metavar="Q", help="work on this queue only (repeat it for several)")
+    parser.add_argument("--concurrency", type=positive, metavar="N", help="steps that each process runs at a time")
+    parser.add_argument("--processes", type=positive, default=1, metavar="N", help="worker processes (default: 1)")
+    parser.add_argument("--burst", action="store_true", help="end when nothing is due or claimable")
+    parser.add_argument("--reload", action="store_true", help="start anew when the code changes (for development)")
+    parser.add_argument(
+        "--grace", type=seconds, default=30.0, metavar="S", help="seconds for the steps in hand after SIGTERM (default: 30)"
+    )
+
+
+def _run(console: Console, options: argparse.Namespace) -> int:
+    from django_workflows.workers.supervisor import Supervisor, WorkerOptions
+
+    if not hasattr(__import__("os"), "fork"):
+        raise CommandError("A worker needs fork(): run it on Linux, macOS or in WSL.")
+    _show_logs(options.verbosity)
+    worker_options = WorkerOptions(
+        queues=tuple(dict.fromkeys(options.queue)) if options.queue else None,
+        concurrency=options.concurrency,
+        processes=options.processes,
+        burst=options.burst,
+        grace=options.grace,
+    )
+    if options.verbosity:
+        console.line(_banner(worker_options.queues, options))
+    if options.reload:
+        return Supervisor(worker_options, changed=CodeWatcher().changed).run()
+    return Supervisor(worker_options).run()
+
+
+def _banner(queues: tuple[str, ...] | None, options: argparse.Namespace) -> str:
+    workflows, steps = len(workflow_names()), len(step_names())
+    concurrency = options.concurrency or conf.settings.CONCURRENCY
+    processes = f"{options.processes} processes" if options.processes > 1 else "1 process"
+    return (
+        f"Worker of {', '.join(queues) if queues else 'all queues'}: {processes}, {concurrency} steps at a time in each; "
+        f"{workflows} workflows and {steps} steps known. Ctrl-C ends it."
+    )
+
+
+def _show_logs(verbosity: int) -> None:
+    """Let the worker's own log lines be seen where the project has not said what to do with them."""
+    logger = logging.getLogger("django_workflows")
+    if logger.hasHandlers() or not verbosity:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbosity > 2 else logging.INFO)
+
+
+class CodeWatcher:
+    """Says whether a file of a loaded module has changed since it was first asked; looks at most once a second."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, float] = {}
+        self._look_at = 0.0
+
+    def changed(self) -> bool:
+        if time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + 1.0
+        return any([self._is_new(path) for path in _module_files()])
+
+    def _is_new(self, path: Path) -> bool:
+        try:
+            modified = path.stat().st_mtime
+        except OSError:
+            return False  # being written anew; the next look finds it
+        return self._seen.setdefault(path, modified) != modified
+
+
+def _module_files() -> list[Path]:
+    from django.utils.autoreload import iter_all_python_module_files
+
+    own = Path(sys.prefix)  # what is installed does not change under development
+    return [path for path in iter_all_python_module_files() if own not in path.parents]
+
+
+subcommand = Subcommand(
+    "worker",
+    "Advance runs and execute their steps.",
+    _add_arguments,
+    _run,
+    details="SIGTERM and Ctrl-C stop it: nothing new is claimed, the steps in hand get --grace seconds, the rest is handed back.",
+)

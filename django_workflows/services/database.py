@@ -1,0 +1,76 @@
+"""The little SQL that is not about one table: which database, its clock, NOTIFY."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .. import clock, conf
+
+#: rung when a worker should look: a run is due or a step can be claimed. The payload is empty.
+WORK = "django_workflows_work"
+#: rung when somebody may be waiting for what was written: the payload is "<run id>" or "<run id> <stream name>"
+NEWS = "django_workflows_news"
+
+
+def alias() -> str:
+    return str(conf.settings.DATABASE)
+
+
+def connection() -> BaseDatabaseWrapper:
+    return connections[alias()]
+
+
+def is_postgresql() -> bool:
+    return connection().vendor == "postgresql"
+
+
+def require_transaction() -> None:
+    """Callees require the transaction, callers open it."""
+    if not connection().in_atomic_block:
+        raise transaction.TransactionManagementError("A transition needs the transaction that its caller opens.")
+
+
+def sql_now() -> str:
+    """The database's clock as an SQL expression. Tests may shift it through ``clock.advance``."""
+    offset = clock.offset()
+    if not offset:
+        return "clock_timestamp()"
+    return f"(clock_timestamp() + interval '{offset // timedelta(microseconds=1)} microseconds')"
+
+
+def now() -> datetime:
+    """The database's time. On SQLite, which is embedded, that is this process's clock."""
+    database = connection()
+    if database.vendor != "postgresql":
+        return clock.now()
+    with database.cursor() as cursor:
+        cursor.execute(f"SELECT {sql_now()}::timestamptz")
+        row = cursor.fetchone()
+    return aware(row[0])
+
+
+def aware(moment: datetime) -> datetime:
+    """Times read by hand-written SQL come back naive under ``USE_TZ = False``."""
+    from django.utils import timezone
+
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def ring(channel: str, payloads: Iterable[str] = ("",)) -> None:
+    """NOTIFY at commit. A hint only: losing it costs at most one poll interval."""
+    database = connection()
+    if database.vendor != "postgresql" or not conf.settings.LISTEN:
+        return
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, p) FROM unnest(%s::text[]) p", [channel, sorted(set(payloads))])
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Whether PostgreSQL ended this transaction to break a deadlock or a serialization conflict."""
+    cause: Any = error.__cause__ or error
+    return getattr(cause, "sqlstate", None) in ("40P01", "40001")

@@ -1,0 +1,168 @@
+"""The life of a hook: a token won or lost, payloads received while it is active, disposed once.
+
+Tokens are held by a partial unique constraint. These verbs write their rows at once, in the order of the body's
+decisions, because who owns a token decides which event is recorded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import events
+from ..exceptions import HookNotFoundError
+from ..ids import hook_id
+from ..models import Event as EventModel
+from ..models import Hook
+from ..serialization import Encoded
+from ..statuses import TERMINAL_RUN
+from . import database
+from .event_log import append
+from .rows import HookRow
+from .transition import Transition
+
+
+def create_hook(
+    transition: Transition,
+    correlation_id: str,
+    token: str,
+    *,
+    is_webhook: bool,
+    metadata: Encoded,
+    options: Encoded,
+) -> None:
+    """Win the token and record ``hook_created``, or record ``hook_conflict`` with the id of the run that owns it.
+
+    The event takes its time after the token was won or lost, since winning it may mean to wait for another transaction.
+    """
+    run = transition.run
+    hook = HookRow(hook_id(), run.id, correlation_id, token, is_webhook, transition.now, None)
+    while not _win_token(hook, metadata, options):
+        owner = _find_owner(hook)
+        if owner is None:
+            continue  # given up between the two statements: try again
+        transition.now = max(transition.now, database.now())
+        append(transition, events.HookConflict(token, owner), correlation_id)
+        return
+    transition.now = max(transition.now, database.now())
+    transition.picture.hooks[correlation_id] = hook
+    append(transition, events.HookCreated(token, is_webhook, metadata), correlation_id)
+
+
+def _win_token(hook: HookRow, metadata: Encoded, options: Encoded) -> bool:
+    """Insert the row unless the token has an active owner. Waits for a transaction that is about to decide that."""
+    rows = Hook.objects.using(database.alias()).bulk_create(
+        [
+            Hook(
+                id=hook.id,
+                run_id=hook.run_id,
+                correlation_id=hook.correlation_id,
+                token=hook.token,
+                is_webhook=hook.is_webhook,
+                metadata=metadata,
+                options=options,
+                created_at=hook.created_at,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    return Hook.objects.using(database.alias()).filter(pk=rows[0].pk).exists()
+
+
+def _find_owner(hook: HookRow) -> str | None:
+    """Who holds the token. Rows that a partial restore or an older version left behind are cleared on the way."""
+    hooks = Hook.objects.using(database.alias())
+    own = hooks.filter(run_id=hook.run_id, correlation_id=hook.correlation_id)
+    if own.exists():  # a row without its event, since the event is what we are about to record
+        own.delete()
+        return None
+    holder = hooks.active().filter(token=hook.token).select_related("run").first()
+    if holder is None:
+        return None
+    if holder.run.status in TERMINAL_RUN:  # an ended run owns nothing
+        hooks.filter(pk=holder.pk).update(disposed_at=hook.created_at)
+        return None
+    return str(holder.run_id)
+
+
+def receive_hook(
+    transition: Transition, token: str, payload: Encoded, *, idempotency_key: str | None = None
+) -> EventModel:
+    """Record a payload for the active hook of this token. A repeated ``idempotency_key`` gives the first event.
+
+    Raises:
+        HookNotFoundError: under the run's lock, the token no longer names an active hook of an active run.
+    """
+    run = transition.run
+    hook = Hook.objects.using(database.alias()).active().filter(token=token, run_id=run.id).first()
+    if hook is None or run.ended:
+        raise HookNotFoundError(f"No active hook has this token; it was disposed or run {run.id} has ended.")
+    if idempotency_key is not None:
+        first = _events(run.id).filter(correlation_id=hook.correlation_id, idempotency_key=idempotency_key).first()
+        if first is not None:
+            return first
+    record = append(
+        transition,
+        events.HookReceived(payload, idempotency_key),
+        hook.correlation_id,
+        idempotency_key=idempotency_key,
+    )
+    run.wake_at = transition.now
+    transition.ring_work = True
+    return EventModel(
+        run_id=run.id,
+        sequence=record.sequence,
+        type=record.type,
+        correlation_id=record.correlation_id,
+        data=record.data,
+        idempotency_key=idempotency_key,
+        created_at=record.created_at,
+    )
+
+
+def _events(run_id: str) -> Any:
+    return EventModel.objects.using(database.alias()).filter(run_id=run_id)
+
+
+def dispose_hook(transition: Transition, correlation_id: str) -> bool:
+    """The hook takes no more payloads and its token is free. False: it was disposed before, or lost its conflict."""
+    hook = transition.picture.hooks.pop(correlation_id, None)
+    if hook is None:
+        return False
+    _dispose(transition, [hook])
+    append(transition, events.HookDisposed(), correlation_id)
+    return True
+
+
+def dispose_by_token(transition: Transition, token: str) -> None:
+    """A person frees the token. The body is not told: its hook simply receives nothing more."""
+    hook = Hook.objects.using(database.alias()).active().filter(token=token, run_id=transition.run.id).first()
+    if hook is None or transition.run.ended:
+        raise HookNotFoundError("No active hook has this token; it was disposed, or its run has ended.")
+    Hook.objects.using(database.alias()).filter(pk=hook.pk).update(disposed_at=transition.now)
+    append(transition, events.HookDisposed(), hook.correlation_id)
+
+
+def drop_hooks(transition: Transition) -> None:
+    """The run has ended; the terminal event implies that its hooks are disposed."""
+    if transition.picture.hooks:
+        _dispose(transition, list(transition.picture.hooks.values()))
+        transition.picture.hooks.clear()
+
+
+def _dispose(transition: Transition, hooks: list[HookRow]) -> None:
+    for hook in hooks:
+        hook.disposed_at = transition.now
+    Hook.objects.using(database.alias()).filter(pk__in=[hook.id for hook in hooks]).update(disposed_at=transition.now)
+
+
+def find_hook(token: str) -> Hook:
+    """The active hook of this token: a hint, read again under its run's lock.
+
+    Raises:
+        HookNotFoundError: no active hook has this token.
+    """
+    hook = Hook.objects.using(database.alias()).active().filter(token=token).first()
+    if hook is None:
+        raise HookNotFoundError("No active hook has this token; it is unknown, disposed, or its run has ended.")
+    return hook
+

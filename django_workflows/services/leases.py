@@ -1,0 +1,101 @@
+"""Worker rows: who is there, how that is known, and what happens to the steps of those who are not.
+
+A worker shows that it lives by a heartbeat and, on PostgreSQL, by a session advisory lock: when its process dies the server
+drops the connection and with it the lock, which the others see within a second. A lock that was taken through a
+transaction pooler proves nothing; then the row says so and the heartbeat alone decides.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import transaction as db_transaction
+from django.db.models import Q
+
+from ..models import Step, Worker
+from ..statuses import StepStatus
+from . import database, steps
+from .claims import Interest
+from .locking import lock_run, read_step
+from .write import write
+
+
+def register_worker(
+    worker_id: str, interest: Interest, *, concurrency: int, lock_key: int, lock_trusted: bool, listening: bool, skew: float
+) -> Worker:
+    """Record a worker that begins."""
+    now = database.now()
+    return Worker.objects.using(database.alias()).create(
+        id=worker_id,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        queues=list(interest.queues or ()),
+        concurrency=concurrency,
+        code_version=interest.code_version,
+        workflows=list(interest.workflows),
+        started_at=now,
+        heartbeat_at=now,
+        lock_key=lock_key,
+        lock_trusted=lock_trusted,
+        listening=listening,
+        clock_skew=skew,
+    )
+
+
+def beat(worker_id: str, load: int) -> bool:
+    """A sign of life. False: the others took this worker for dead (it was frozen, say); it must begin again."""
+    alive = Worker.objects.using(database.alias()).alive().filter(pk=worker_id)
+    return bool(alive.update(heartbeat_at=database.now(), load=load))
+
+
+def set_liveness(worker_id: str, *, lock_trusted: bool, listening: bool) -> None:
+    """After a reconnect: whether the lock is held again, and whether the doorbell works."""
+    rows = Worker.objects.using(database.alias()).filter(pk=worker_id)
+    rows.update(lock_trusted=lock_trusted, listening=listening)
+
+
+def stop_worker(worker_id: str) -> None:
+    """The worker has ended, or its death was noticed."""
+    Worker.objects.using(database.alias()).alive().filter(pk=worker_id).update(stopped_at=database.now())
+
+
+def rescue(worker_ids: Sequence[str]) -> int:
+    """Give the steps of dead workers back: lost, not failed. Returns how many. Any number of workers may call it."""
+    count = 0
+    for worker_id in worker_ids:
+        stop_worker(worker_id)
+        running = Step.objects.using(database.alias()).running().filter(worker_id=worker_id)
+        for step_id, run_id in list(running.order_by("run_id", "pk").values_list("pk", "run_id")):
+            count += _rescue_step(run_id, step_id, worker_id)
+    return count
+
+
+def _rescue_step(run_id: str, step_id: str, worker_id: str) -> int:
+    with db_transaction.atomic(using=database.alias()):
+        transition = lock_run(run_id)
+        step = read_step(transition, step_id)
+        if step is None or step.status != StepStatus.RUNNING or step.worker_id != worker_id:
+            return 0
+        steps.lose_step(transition, step)
+        write([transition])
+        return 1
+
+
+def rescue_orphans() -> int:
+    """Give back running steps whose worker has no row at all, or one that says it stopped."""
+    alias = database.alias()
+    alive = Worker.objects.using(alias).alive().values("pk")
+    orphans = Step.objects.using(alias).running().filter(Q(worker_id__isnull=True) | ~Q(worker_id__in=alive))
+    count = 0
+    for step_id, run_id, worker_id in list(orphans.order_by("run_id", "pk").values_list("pk", "run_id", "worker_id")):
+        count += _rescue_step(run_id, step_id, worker_id)
+    return count
+
+
+def forget_workers(age: timedelta = timedelta(days=1)) -> int:
+    """Remove rows of workers that ended long ago."""
+    rows = Worker.objects.using(database.alias()).filter(stopped_at__lt=database.now() - age)
+    return rows.delete()[0]

@@ -1,0 +1,115 @@
+"""Waiting for a run's end and reading how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from ..exceptions import InAtomicBlockError, RunCancelledError, RunFailedError, RunNotFoundError
+from ..models import Run
+from ..serialization import decode_error
+from ..statuses import TERMINAL_RUN, RunStatus
+from . import database, news
+
+_PENDING = object()
+
+
+def status(run_id: str) -> str:
+    """The run's status: ``pending running completed failed cancelled``."""
+    found = Run.objects.using(database.alias()).filter(pk=run_id).values_list("status", flat=True).first()
+    if found is None:
+        raise RunNotFoundError(run_id)
+    return found
+
+
+def result(run_id: str, timeout: float | None = None) -> Any:
+    """The run's output; waits until it has ended, at most ``timeout`` seconds (None: for ever).
+
+    Raises:
+        RunFailedError, RunCancelledError: that is how it ended. TimeoutError: it has not ended yet.
+        InAtomicBlockError: it has not ended, and cannot before the caller's transaction does.
+        RunNotFoundError: there is no such run.
+    """
+    rung = threading.Event()
+    if (value := _outcome(run_id)) is not _PENDING:
+        return value
+    _refuse_in_atomic_block()
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with news.subscription(run_id, rung.set) as bell:
+        while True:
+            rung.clear()
+            if (value := _outcome(run_id)) is not _PENDING:
+                return value
+            rung.wait(_pause(run_id, bell.poll, deadline))
+
+
+async def aresult(run_id: str, timeout: float | None = None) -> Any:
+    """Like :func:`result`, without blocking the event loop."""
+    look = sync_to_async(_outcome)
+    if (value := await look(run_id)) is not _PENDING:
+        return value
+    await sync_to_async(_refuse_in_atomic_block)()
+    rung, loop = asyncio.Event(), asyncio.get_running_loop()
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with news.subscription(run_id, lambda: loop.call_soon_threadsafe(rung.set)) as bell:
+        while True:
+            rung.clear()
+            if (value := await look(run_id)) is not _PENDING:
+                return value
+            pause = _pause(run_id, bell.poll, deadline)
+            try:
+                await asyncio.wait_for(rung.wait(), pause)
+            except TimeoutError:
+                continue
+
+
+def _refuse_in_atomic_block() -> None:
+    if database.connection().in_atomic_block:
+        raise InAtomicBlockError(
+            "result() was called inside transaction.atomic(): the run cannot begin before that transaction commits. "
+            "Call it after the block."
+        )
+
+
+def _pause(run_id: str, poll: float, deadline: float | None) -> float:
+    if deadline is None:
+        return poll
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError(f"Run {run_id} has not ended in time; it goes on, ask again later.")
+    return min(poll, left)
+
+
+def _outcome(run_id: str) -> Any:
+    """The output of a completed run, ``_PENDING`` for an active one, otherwise what it raises."""
+    rows = Run.objects.using(database.alias()).filter(pk=run_id)
+    row = rows.values_list("status", "output", "error").first()
+    if row is None:
+        raise RunNotFoundError(run_id)
+    status, output, error = row
+    if status not in TERMINAL_RUN:
+        return _PENDING
+    if status == RunStatus.COMPLETED:
+        return output
+    if status == RunStatus.CANCELLED:
+        raise RunCancelledError(run_id, _reason(run_id))
+    raise run_failed(run_id, error)
+
+
+def run_failed(run_id: str, error: dict[str, Any]) -> RunFailedError:
+    """The stored error as an exception, with the body's own as its cause where that can be rebuilt."""
+    failed = RunFailedError(run_id, error["type"], error["message"])
+    failed.__cause__ = decode_error(error)
+    return failed
+
+
+def _reason(run_id: str) -> str | None:
+    from .event_log import find_last
+
+    event = find_last(run_id, "run_cancelled")
+    reason: str | None = None if event is None else event.payload["reason"]
+    return reason

@@ -1,0 +1,284 @@
+"""The life of a run: created, started, asked to end, ended; blocked when the code at hand does not fit its log."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from .. import conf, events
+from ..commands import CompleteRun, EndRun, FailRun
+from ..exceptions import EntityConflictError, PayloadTooLargeError, RunNotActiveError
+from ..ids import run_id
+from ..serialization import Encoded, dumps
+from ..statuses import RunStatus, StepStatus
+from . import hooks, outbox, steps, waits
+from .event_log import append, find_last
+from .transition import Transition
+
+
+@dataclass(slots=True, kw_only=True)
+class NewRun:
+    """What a run starts with. ``input`` is encoded ``{"args": […], "kwargs": {…}}``; delays are relative to the commit."""
+
+    workflow: str
+    input: Encoded
+    queue: str
+    priority: int = 0
+    attributes: dict[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    run_after: timedelta | datetime | None = None
+    timeout: timedelta | None = None
+    parent_id: str | None = None
+    parent_correlation_id: str = ""
+    detached: bool = False
+    forked_from: str = ""
+    continued_from: str = ""
+    id: str = field(default_factory=run_id)
+    seed: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def __post_init__(self) -> None:
+        limit = conf.settings.MAX_PAYLOAD_BYTES
+        if len(self.input) > limit:
+            raise PayloadTooLargeError(len(self.input), limit)
+
+    def created_event(self) -> events.RunCreated:
+        args, kwargs = steps.split_input(self.input)
+        return events.RunCreated(
+            workflow=self.workflow,
+            args=args,
+            kwargs=kwargs,
+            queue=self.queue,
+            priority=self.priority,
+            attributes=self.attributes,
+            idempotency_key=self.idempotency_key,
+            parent=self.parent_id,
+            seed=self.seed,
+            forked_from=self.forked_from or None,
+            continued_from=self.continued_from or None,
+        )
+
+    def wake_at(self, now: datetime) -> datetime:
+        if isinstance(self.run_after, timedelta):
+            return now + self.run_after
+        return max(now, self.run_after) if self.run_after is not None else now
+
+    def deadline_at(self, now: datetime) -> datetime | None:
+        """A timeout counts from the moment the run may begin."""
+        return None if self.timeout is None else self.wake_at(now) + self.timeout
+
+
+def start_run(transition: Transition, worker_id: str | None, code_version: str) -> None:
+    """A worker advances the run for the first time."""
+    run = transition.run
+    if run.status != RunStatus.PENDING:
+        return
+    append(transition, events.RunStarted(worker_id, code_version))
+    run.status = RunStatus.RUNNING
+    run.started_at = transition.now
+    run.code_version = code_version
+    transition.wide = True
+    transition.after_commit.append("run_started")
+
+
+def request_cancel(transition: Transition, reason: str | None, *, force: bool) -> bool:
+    """Ask the body to end; with ``force``, end the run at once. False: it was asked before, nothing was added.
+
+    Raises:
+        RunNotActiveError: the run has completed or failed.
+    """
+    run = transition.run
+    if run.status == RunStatus.CANCELLED:
+        return False
+    if run.ended:
+        raise RunNotActiveError(run.id, run.status)
+    if run.cancel_requested_at is not None and not force:
+        return False
+    append(transition, events.RunCancelRequested(reason, force))
+    run.cancel_requested_at = run.cancel_requested_at or transition.now
+    run.wake_at = transition.now
+    transition.wide = transition.ring_work = True
+    if force:
+        end_run(transition, None)
+    return True
+
+
+def time_out_run(transition: Transition) -> None:
+    """The run's deadline has passed: its body gets the same cleanup as after a cancel, then the run fails."""
+    run = transition.run
+    assert run.deadline_at is not None
+    append(transition, events.RunTimedOut(run.deadline_at))
+    run.timed_out_at = transition.now
+    transition.wide = True
+
+
+def end_overdue_run(transition: Transition) -> bool:
+    """End a run whose cleanup has taken longer than ``CANCEL_GRACE``. True if it was ended."""
+    run = transition.run
+    since = run.cancel_requested_at or run.timed_out_at
+    if since is None or transition.now < since + timedelta(seconds=conf.settings.CANCEL_GRACE):
+        return False
+    end_run(transition, None)
+    return True
+
+
+def end_run(transition: Transition, end: EndRun | None) -> None:
+    """Record the terminal event and close what is still open: all in the same transaction, implied by that event.
+
+    After a cancel request the run ends cancelled, after its deadline it ends failed, whatever the body did; its value or
+    error is kept in the event. ``end`` is None when the body is not asked any more.
+    """
+    run = transition.run
+    output = end.output if isinstance(end, CompleteRun) else None
+    error = end.error if isinstance(end, FailRun) else None
+    if run.cancel_requested_at is not None:
+        _cancel_run(transition, output, error)
+    elif run.timed_out_at is not None:
+        _fail_run(transition, error or _timeout_error(transition), "run_timeout")
+    elif isinstance(end, FailRun):
+        _fail_run(transition, end.error, end.error_code)
+    else:
+        assert isinstance(end, CompleteRun)
+        _complete_run(transition, end.output)
+    _close(transition)
+
+
+def fail_run(transition: Transition, error: Encoded, error_code: str) -> None:
+    """The engine itself ends the run: too many events, a payload too large."""
+    end_run(transition, FailRun("", error=error, error_code=error_code))
+
+
+def _complete_run(transition: Transition, output: Encoded) -> None:
+    append(transition, events.RunCompleted(output))
+    transition.run.output = output
+    _set_status(transition, RunStatus.COMPLETED)
+
+
+def _fail_run(transition: Transition, error: Encoded, error_code: str) -> None:
+    append(transition, events.RunFailed(error, error_code))
+    transition.run.error = error
+    transition.run.error_code = error_code
+    _set_status(transition, RunStatus.FAILED)
+
+
+def _cancel_run(transition: Transition, output: Encoded | None, error: Encoded | None) -> None:
+    reason = _first_reason(transition)
+    append(transition, events.RunCancelled(reason, output, error))
+    transition.run.output, transition.run.error = output, error
+    transition.run.error_code = "run_cancelled"
+    _set_status(transition, RunStatus.CANCELLED)
+
+
+def _first_reason(transition: Transition) -> str | None:
+    """Why the run was cancelled: from the request in this transaction, or from the log."""
+    for row in transition.events:
+        if row.record.type == events.RunCancelRequested.type:
+            return row.record.payload["reason"]  # type: ignore[no-any-return]
+    request = find_last(transition.run.id, events.RunCancelRequested.type)
+    return request.payload["reason"] if request is not None else None
+
+
+def _timeout_error(transition: Transition) -> Encoded:
+    deadline = transition.run.deadline_at
+    return dumps(
+        {
+            "type": "django_workflows.exceptions.RunTimeoutError",
+            "message": f"The run did not end before {deadline and deadline.isoformat()}.",
+            "args": [],
+            "traceback": "",
+            "cause": None,
+        }
+    )
+
+
+def _set_status(transition: Transition, status: RunStatus) -> None:
+    run = transition.run
+    run.status = status
+    run.completed_at = transition.now
+    run.blocked_reason, run.blocked_until, run.blocked_count = "", None, 0
+    transition.wide = True
+    transition.news.append(run.id)
+    transition.after_commit.append(f"run_{status.value}")
+
+
+def _close(transition: Transition) -> None:
+    """Pending steps and open waits become cancelled, hooks are disposed, the parent is told. Running steps may finish."""
+    run, picture = transition.run, transition.picture
+    for step in list(picture.steps.values()):
+        if step.status == StepStatus.PENDING:
+            steps.drop_step(transition, step)
+    for wait in list(picture.waits.values()):
+        waits.drop_wait(transition, wait)
+    hooks.drop_hooks(transition)
+    run.wake_at = None
+    retention = retention_of(run.workflow)
+    run.expires_at = None if retention is None else transition.now + timedelta(seconds=retention)
+    outbox.owe_end(transition)
+
+
+def retention_of(workflow: str) -> float | None:
+    """Seconds that an ended run of this workflow is kept; None: for ever."""
+    from ..registry import find_workflow
+
+    definition: Any = find_workflow(workflow)
+    if definition is not None and definition.retention is not None:
+        return float(definition.retention.total_seconds())
+    default: float | None = conf.settings.RETENTION
+    return default
+
+
+def block_run(transition: Transition, reason: str, code_version: str) -> None:
+    """Park a run that this worker's code cannot advance. Nothing is written to its log; it is tried again with backoff.
+
+    Workers with another code version need not wait until ``blocked_until``.
+    """
+    run = transition.run
+    if run.ended:
+        return
+    run.blocked_count += 1
+    delay = min(2.0 ** min(run.blocked_count, 10), 300.0)
+    run.blocked_reason = reason
+    run.blocked_version = code_version
+    run.blocked_until = transition.now + timedelta(seconds=delay)
+    run.wake_at = run.wake_at or transition.now
+    transition.wide = True
+    transition.after_commit.append("run_blocked")
+
+
+def unblock_run(transition: Transition) -> None:
+    """Have a parked run tried again now."""
+    run = transition.run
+    if run.ended:
+        raise RunNotActiveError(run.id, run.status)
+    if not run.blocked_reason:
+        raise EntityConflictError(f"Run {run.id} is not blocked.")
+    run.blocked_until = None
+    run.wake_at = transition.now
+    transition.wide = transition.ring_work = True
+
+
+def clear_block(transition: Transition) -> None:
+    """The run could be advanced: its code fits again."""
+    run = transition.run
+    if run.blocked_reason or run.blocked_count:
+        run.blocked_reason, run.blocked_until, run.blocked_count, run.blocked_version = "", None, 0, ""
+        transition.wide = True
+
+
+def set_wake(transition: Transition, *, undelivered: bool) -> None:
+    """When a worker should look next: now, when time makes the run due, or not before something arrives."""
+    run = transition.run
+    if run.ended:
+        run.wake_at = None
+    elif undelivered:
+        run.wake_at = transition.now
+    else:
+        run.wake_at = transition.picture.next_due(timedelta(seconds=conf.settings.CANCEL_GRACE))
+
+
+
+def require_active(transition: Transition) -> None:
+    """Raise RunNotActiveError for a run that has ended."""
+    if transition.run.ended:
+        raise RunNotActiveError(transition.run.id, transition.run.status)

@@ -1,0 +1,158 @@
+"""The life of a step: created, started, retried or lost, and ended exactly once.
+
+Every write of an attempt carries its lease (worker and attempt number) and is refused when that is no longer current.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from .. import conf, events
+from ..exceptions import EntityConflictError, WorkerLostError
+from ..ids import step_id
+from ..serialization import Encoded, encode_error
+from ..statuses import TERMINAL_STEP, StepStatus
+from .event_log import append
+from .rows import StepRow
+from .transition import Transition
+
+
+def create_step(transition: Transition, correlation_id: str, name: str, input: Encoded, queue: str) -> StepRow:
+    """The body asked for a step: it is pending, for any worker that knows it. ``input``: ``{"args", "kwargs"}``."""
+    run, now = transition.run, transition.now
+    step = StepRow(
+        step_id(), run.id, correlation_id, name, StepStatus.PENDING, input, None, None,
+        0, 0, 0, queue, run.priority, now, None, now, None, None,
+    )  # fmt: skip
+    transition.picture.steps[correlation_id] = step
+    transition.new_steps[step.id] = step
+    args, kwargs = split_input(input)
+    append(transition, events.StepCreated(name, args, kwargs, queue), correlation_id)
+    return step
+
+
+def split_input(input: Encoded) -> tuple[Encoded, Encoded]:
+    """``{"args":[…],"kwargs":{…}}`` -> the two values' texts, without decoding them."""
+    if input.startswith('{"args":[],"kwargs":'):
+        return Encoded("[]"), Encoded(input[20:-1])
+    if input.endswith(',"kwargs":{}}'):
+        return Encoded(input[8:-13]), Encoded("{}")
+    from ..serialization import dumps, loads
+
+    value = loads(input)
+    return dumps(value["args"]), dumps(value["kwargs"])
+
+
+def start_step(transition: Transition, step: StepRow, worker_id: str | None) -> int:
+    """A worker claims the step: the next attempt is its lease. Returns the attempt's number, from 1.
+
+    Raises:
+        EntityConflictError: the step is not pending.
+    """
+    if step.status != StepStatus.PENDING:
+        raise EntityConflictError(f"Step {step.id} is {step.status}, not pending; another worker was first.")
+    step.status = StepStatus.RUNNING
+    step.attempt += 1
+    step.worker_id = worker_id
+    step.started_at = step.started_at or transition.now
+    transition.change_step(step)
+    append(transition, events.StepStarted(step.attempt, worker_id), step.correlation_id)
+    return step.attempt
+
+
+def holds_lease(step: StepRow | None, worker_id: str | None, attempt: int) -> bool:
+    """Whether this attempt of this worker is the current one."""
+    return (
+        step is not None
+        and step.status == StepStatus.RUNNING
+        and step.attempt == attempt
+        and step.worker_id == worker_id
+    )
+
+
+def complete_step(transition: Transition, step: StepRow, output: Encoded) -> None:
+    """The attempt in hand returned. Also after the run's end: a step that was running may say how it went."""
+    _end(transition, step, StepStatus.COMPLETED)
+    step.output = output
+    append(transition, events.StepCompleted(step.attempt, output), step.correlation_id)
+    _wake(transition)
+
+
+def fail_step(transition: Transition, step: StepRow, error: Encoded) -> None:
+    """The attempt in hand failed, and no retry is left or wanted."""
+    step.failures += 1
+    _fail(transition, step, error)
+
+
+def retry_step(transition: Transition, step: StepRow, error: Encoded, retry_at: datetime) -> None:
+    """The attempt in hand failed and the step is tried again, not before ``retry_at``."""
+    step.failures += 1
+    _back_to_pending(transition, step, error, retry_at, lost=False)
+
+
+def lose_step(transition: Transition, step: StepRow) -> None:
+    """The worker of the attempt in hand vanished. That is no failure; but ``MAX_LOSSES`` of them end the step."""
+    step.losses += 1
+    lost = WorkerLostError(
+        f"The worker of attempt {step.attempt} vanished; {step.losses} workers were lost with this step."
+    )
+    if step.losses >= conf.settings.MAX_LOSSES or transition.run.ended:
+        _fail(transition, step, encode_error(lost))
+    else:
+        _back_to_pending(transition, step, encode_error(lost), transition.now, lost=True)
+
+
+def hand_back_step(transition: Transition, step: StepRow) -> None:
+    """A worker that stops gives a step back that it cannot finish in time. No failure, and no loss that counts."""
+    _back_to_pending(
+        transition, step, encode_error(WorkerLostError("The worker was stopped.")), transition.now, lost=True
+    )
+
+
+def cancel_step(transition: Transition, step: StepRow | None, correlation_id: str) -> bool:
+    """The body no longer wants the step. A pending one never starts, a running one is told. False: it ended before."""
+    if step is None or step.status in TERMINAL_STEP:
+        return False
+    _end(transition, step, StepStatus.CANCELLED)
+    append(transition, events.StepCancelled(), correlation_id)
+    return True
+
+
+def drop_step(transition: Transition, step: StepRow) -> None:
+    """The run has ended: a step that never started is cancelled; the terminal event implies it."""
+    _end(transition, step, StepStatus.CANCELLED)
+
+
+def _fail(transition: Transition, step: StepRow, error: Encoded) -> None:
+    _end(transition, step, StepStatus.FAILED)
+    step.error = error
+    append(transition, events.StepFailed(step.attempt, error), step.correlation_id)
+    _wake(transition)
+
+
+def _end(transition: Transition, step: StepRow, status: StepStatus) -> None:
+    if step.status in TERMINAL_STEP:
+        raise EntityConflictError(f"Step {step.id} is already {step.status}.")
+    step.status = status
+    step.completed_at = transition.now
+    transition.change_step(step)
+    transition.picture.steps.pop(step.correlation_id, None)
+
+
+def _back_to_pending(transition: Transition, step: StepRow, error: Encoded, at: datetime, *, lost: bool) -> None:
+    run = transition.run
+    if run.ended:
+        raise EntityConflictError(f"Run {run.id} has ended; its steps are not tried again.")
+    step.status = StepStatus.PENDING
+    step.worker_id = None
+    step.available_at = at
+    step.error = error
+    transition.change_step(step)
+    append(transition, events.StepRetrying(step.attempt, error, at, lost), step.correlation_id)
+    if at <= transition.now:
+        transition.ring_work = True
+
+
+def _wake(transition: Transition) -> None:
+    if not transition.run.ended:
+        transition.run.wake_at = transition.now

@@ -1,0 +1,62 @@
+"""From transitions to tables: all rows of one or several transitions, all or nothing for each run.
+
+Two ways give the same rows (a test proves it): ``write_plain`` is the readable reference, through the ORM;
+``write_fast`` is one PostgreSQL statement for all of them, fenced by each run's ``last_sequence``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from django.db import transaction as db_transaction
+
+from .. import signals
+from . import database, write_fast, write_plain
+from .transition import Transition
+
+
+def write(transitions: Sequence[Transition]) -> None:
+    """Store what was done to locked runs, in the caller's transaction, and ring for those whom it concerns."""
+    database.require_transaction()
+    transitions = [transition for transition in transitions if not transition.empty]
+    if not transitions:
+        return
+    if database.is_postgresql():
+        write_fast.write(transitions)
+    else:
+        write_plain.write(transitions)
+    write_outbox(transitions)
+    ring_for(transitions)
+    for transition in transitions:
+        if transition.after_commit:
+            db_transaction.on_commit(partial(send_signals, [transition]), using=database.alias())
+
+
+def write_outbox(transitions: Sequence[Transition]) -> None:
+    from ..models import Outbox
+
+    rows = [
+        Outbox(kind=kind, run_id=transition.run.id, target=target, payload=payload, created_at=transition.now)
+        for transition in transitions
+        for kind, target, payload in transition.outbox
+    ]
+    if rows:
+        Outbox.objects.using(database.alias()).bulk_create(rows)
+
+
+def ring_for(transitions: Sequence[Transition]) -> None:
+    """NOTIFY, only where another process may have to wake."""
+    if any(transition.ring_work for transition in transitions):
+        database.ring(database.WORK)
+    news = [item for transition in transitions for item in transition.news]
+    if news:
+        database.ring(database.NEWS, news)
+
+
+def send_signals(transitions: Sequence[Transition]) -> None:
+    for transition in transitions:
+        for name in transition.after_commit:
+            signal: Any = getattr(signals, name)
+            signal.send_robust(sender=None, run_id=transition.run.id, workflow=transition.run.workflow)

@@ -1,0 +1,471 @@
+"""Turns: everything that is ready now, in as few statements as possible.
+
+A turn takes the outcomes that have come in, the runs that are due and the pending steps there is room for. Runs whose body
+is at hand go behind the fence: all of them in one statement, no lock taken before (*fuse*, *group*, *keep*). The rest, and
+those that the fence refused, are locked, read and written in one transaction. When a batch fails, its runs are done again
+one by one, so that one bad run never holds up the others.
+
+Any thread may take the turn, one at a time: a thread that has just finished a step usually advances the run itself and goes
+on with its next step, without handing over to anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from django.db import DatabaseError, InterfaceError, transaction
+
+from .. import conf
+from ..engine import ExecutionSettings
+from ..services import claims, database, locking, outbox, runs, write_fast
+from ..services.claims import Interest
+from ..services.transition import Transition
+from ..services.write import ring_for, send_signals, write
+from ..statuses import StepStatus
+from .advance import Advance, NeedsLockError, Work
+from .attempts import Attempt, Outcome, Recorded
+from .bodies import Bodies, Body
+from .connection import AdvancingConnection
+from .outcomes import is_at_hand, record_outcome
+from .recall import Recall
+from .watch import Watch
+
+logger = logging.getLogger(__name__)
+
+#: runs that one turn takes up at least, even with no free slot: many need none
+MIN_CLAIM = 32
+MAX_TIMERS = 200
+#: tries of one run whose transaction PostgreSQL ended to break a deadlock
+_TRIES = 8
+
+
+class ConnectionLostError(Exception):
+    """The database is away; nothing of this turn is lost, it is done again when it is back."""
+
+
+class _Result:
+    """What one run's transition came to, to be settled once it is committed."""
+
+    __slots__ = ("attempts", "body", "left", "transition", "work")
+
+    def __init__(self, work: Work, transition: Transition, body: Body | None) -> None:
+        self.work, self.transition, self.body = work, transition, body
+        self.attempts: list[Attempt] = []
+        self.left: list[str] = []
+
+
+class Advancer:
+    """``begin`` is given each attempt once its start is committed; ``slots`` are the attempts that may run at a time."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        interest: Interest,
+        *,
+        slots: int,
+        begin: Callable[[Attempt], None],
+        watch: Watch,
+        webhook_url: Callable[[str], str],
+    ) -> None:
+        self.worker_id = worker_id
+        self.interest = interest
+        self.connection = AdvancingConnection()
+        self.bodies = Bodies(conf.settings.CACHE_SIZE)
+        #: attempts in hand by step id, from their start's commit to their outcome
+        self.in_hand: dict[str, Attempt] = {}
+        #: the worker stops: nothing new is started
+        self.draining = False
+        #: a commit's answer was lost: attempts may have been started without our knowing
+        self.uncertain = False
+        self._slots = slots
+        self._slots_lock = threading.Lock()
+        self._begin = begin
+        self._inbox: deque[Outcome] = deque()
+        self._backlog: deque[tuple[str, str]] = deque()
+        self._turn = threading.RLock()
+        self._advance = Advance(worker_id, interest, watch, self._take_slots)
+        settings = ExecutionSettings(
+            max_events=conf.settings.MAX_EVENTS_PER_RUN,
+            max_payload_bytes=conf.settings.MAX_PAYLOAD_BYTES,
+            webhook_url=webhook_url,
+        )
+        self._recall = Recall(self.bodies, self.connection, settings, watch)
+        self._begun: list[Attempt] = []
+        self._done: list[Transition] = []
+
+    # --- slots and outcomes ------------------------------------------------------------------------------------------
+
+    def _take_slots(self, wanted: int) -> int:
+        with self._slots_lock:
+            granted = 0 if self.draining else max(0, min(wanted, self._slots))
+            self._slots -= granted
+            return granted
+
+    def free_slots(self, count: int = 1) -> None:
+        with self._slots_lock:
+            self._slots += count
+
+    @property
+    def room(self) -> int:
+        return 0 if self.draining else max(0, self._slots)
+
+    def report(self, outcome: Outcome) -> None:
+        """Take an outcome; a turn records it. Safe from any thread."""
+        self.in_hand.pop(outcome.attempt.step.id, None)
+        self._inbox.append(outcome)
+
+    def rename(self, worker_id: str) -> None:
+        """Go on as another worker; what the old one had in hand is no longer ours."""
+        with self._turn:
+            self.worker_id = self._advance.worker_id = worker_id
+            self.bodies.clear()
+            self._backlog.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No turn is taken during the block."""
+        with self._turn:
+            yield
+
+    def known_steps(self) -> set[str]:
+        """Steps that are in hand, or whose outcome waits to be recorded."""
+        return set(self.in_hand) | {outcome.attempt.step.id for outcome in list(self._inbox)}
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._inbox)
+
+    # --- turns -------------------------------------------------------------------------------------------------------
+
+    def try_turn(self) -> None:
+        """Take the turn unless another thread has it, which then sees to what has come in meanwhile."""
+        while self._inbox and self._turn.acquire(blocking=False):
+            try:
+                self._take_turn(claim=False)
+            finally:
+                self._turn.release()
+
+    def turn(self, *, claim: bool = True) -> bool:
+        """Take the turn. True: something was done, so there may be more.
+
+        Raises:
+            ConnectionLostError: the database is away.
+        """
+        with self._turn:
+            busy = self._take_turn(claim=claim)
+        self.try_turn()  # what came in between the last look and the release
+        return busy
+
+    def _take_turn(self, *, claim: bool) -> bool:
+        works = self._gather()
+        done = False
+        try:
+            with self.connection.lent():
+                leftover = self._behind_fence(works) if self.connection.is_postgresql else works
+                if leftover or claim:
+                    self._under_lock(leftover, claim=claim)
+                done = bool(works or self._done)
+                self._hand_out()
+        except (DatabaseError, InterfaceError) as error:
+            self._put_back(works)
+            raise ConnectionLostError(str(error)) from error
+        return done
+
+    def _gather(self) -> list[Work]:
+        """Outcomes by run, bodies whose time has come, and pending steps for which slots are free now."""
+        works: dict[str, Work] = {}
+        for _ in range(len(self._inbox)):
+            outcome = self._inbox.popleft()
+            work = works.setdefault(outcome.attempt.run_id, Work(outcome.attempt.run_id))
+            if isinstance(outcome, Recorded):
+                work.foreign = True
+            else:
+                work.outcomes.append(outcome)
+        for run_id in self.bodies.due(self.connection.now(), MAX_TIMERS):
+            works.setdefault(run_id, Work(run_id))
+        room = self.room
+        while room > 0 and self._backlog:
+            run_id, correlation_id = self._backlog.popleft()
+            if self.bodies.get(run_id) is not None:
+                works.setdefault(run_id, Work(run_id)).starts.append(correlation_id)
+                room -= 1
+        return list(works.values())
+
+    def _put_back(self, works: Sequence[Work]) -> None:
+        """Outcomes wait until the database is back. Whether the last commit went through is then read from the rows."""
+        self.uncertain = True
+        self.bodies.clear()
+        self._backlog.clear()
+        self._inbox.extend(outcome for work in works for outcome in work.outcomes)
+        self.free_slots(len(self._begun))
+        self._begun.clear()
+        self._done.clear()
+        self.connection.close()
+
+    # --- behind the fence --------------------------------------------------------------------------------------------
+
+    def _behind_fence(self, works: Sequence[Work]) -> list[Work]:
+        """Advance the runs whose bodies are at hand, all in one statement. Returns the works that need the lock."""
+        leftover: list[Work] = []
+        results: list[_Result] = []
+        now = self.connection.now()
+        for work in works:
+            body = self.bodies.get(work.run_id)
+            if body is None or work.foreign or body.contended:
+                leftover.append(work)
+                continue
+            result = _Result(work, Transition(body.picture, now), body)
+            if not all(is_at_hand(result.transition, outcome) for outcome in work.outcomes):
+                leftover.append(work)
+            elif self._try_unlocked(result, leftover):
+                results.append(result)
+        if results:
+            self._write_fenced(results, leftover)
+        return leftover
+
+    def _try_unlocked(self, result: _Result, leftover: list[Work]) -> bool:
+        body = result.body
+        assert body is not None
+        try:
+            self._advance.arrivals(result.transition, result.work)
+            self._advance.decide(result.transition, body, locked=False)
+        except NeedsLockError:
+            self._upgrade(result, leftover)
+            return False
+        except Exception:  # told in full by the locked way, which does it again from the log
+            self._give_up(result, leftover)
+            return False
+        self._start_steps(result)
+        return True
+
+    def _start_steps(self, result: _Result) -> None:
+        result.attempts, result.left = self._advance.start_steps(result.transition, result.work.starts)
+        if result.body is not None and not result.transition.run.ended:
+            for record in result.transition.records(result.body.execution.last_sequence):
+                result.body.execution.deliver(record)
+
+    def _write_fenced(self, results: list[_Result], leftover: list[Work]) -> None:
+        changed = [result for result in results if not result.transition.empty]
+        try:
+            written = write_fast.write_fenced([r.transition for r in changed], self.connection.execute) if changed else ()
+        except DatabaseError:
+            for result in results:
+                self._give_up(result, leftover)
+            if not self.connection.usable:
+                raise
+            return
+        for result in results:
+            if result.transition.empty or result.transition.run.id in written:
+                self._settle(result, rung=False)
+            else:
+                self._give_up(result, leftover, contended=True)
+
+    def _upgrade(self, result: _Result, leftover: list[Work]) -> None:
+        """Go on under the run's lock, if nothing has come in between; else begin again there."""
+        transition_, body = result.transition, result.body
+        assert body is not None
+        try:
+            with transaction.atomic(using=database.alias()):
+                locked = claims.lock_for_outcomes([result.work.run_id], self.connection.execute)
+                if not locked or not _same(locked[0], transition_):
+                    raise NeedsLockError
+                self._advance.decide(transition_, body, locked=True)
+                self._start_steps(result)
+                write([transition_])
+        except Exception:
+            self._give_up(result, leftover)
+            if not self.connection.usable:
+                raise
+            return
+        self._settle(result)
+
+    def _give_up(self, result: _Result, leftover: list[Work], *, contended: bool = False) -> None:
+        self.free_slots(len(result.attempts))
+        result.attempts = []
+        self.bodies.drop(result.work.run_id, contended=contended)
+        leftover.append(result.work)
+
+    # --- under the lock ----------------------------------------------------------------------------------------------
+
+    def _under_lock(self, works: Sequence[Work], *, claim: bool) -> None:
+        """Advance these runs, and with ``claim`` those that are due, in one transaction; one by one if that fails."""
+        limit = max(self.room, MIN_CLAIM) if claim else 0
+        results: list[_Result] = []
+        try:
+            self._batch(works, limit, results)
+        except Exception as error:
+            self._undo(results)
+            if not self.connection.usable:
+                raise
+            by_run = {work.run_id: work for work in works}
+            for result in results:
+                by_run.setdefault(result.work.run_id, Work(result.work.run_id))
+            if len(by_run) != 1:
+                logger.debug("A batch of %d runs failed (%s); they are done one by one.", len(by_run), error)
+            for work in by_run.values():
+                self._alone(work)
+            return
+        for result in results:
+            self._settle(result)
+
+    def _batch(self, works: Sequence[Work], limit: int, results: list[_Result]) -> None:
+        with transaction.atomic(using=database.alias()):
+            by_run = {work.run_id: work for work in works}
+            found: dict[str, claims.Claimed] = {}
+            if works:  # waited for in the order of their ids, before the due ones, which are never waited for
+                for locked in claims.lock_for_outcomes(sorted(by_run), self.connection.execute):
+                    found[locked.run.id] = claims.Claimed(locked, None)
+            if limit:
+                for claimed in claims.claim_due_runs(self.interest, limit, self.connection.execute):
+                    found.setdefault(claimed.transition.run.id, claimed)
+            for recalled in self._recall.bodies_for(list(found.values())):
+                run_id = recalled.transition.run.id
+                result = _Result(by_run.get(run_id) or Work(run_id), recalled.transition, recalled.body)
+                results.append(result)
+                self._locked(result, recalled.foreign)
+            write([result.transition for result in results])
+        for result in results:
+            self.connection.set_clock_from(result.transition)
+
+    def _locked(self, result: _Result, foreign: Sequence[object]) -> None:
+        transition_, body, work = result.transition, result.body, result.work
+        if body is None:  # ended, or of a workflow that this process does not know: only what it was told is recorded
+            for outcome in work.outcomes:
+                record_outcome(transition_, outcome)
+            return
+        self._recall.catch_up(body, foreign)
+        self._advance.arrivals(transition_, work)
+        self._advance.decide(transition_, body, locked=True)
+        self._start_steps(result)
+
+    def _undo(self, results: Sequence[_Result]) -> None:
+        for result in results:
+            self.free_slots(len(result.attempts))
+            result.attempts = []
+            self.bodies.drop(result.work.run_id)
+            if result.body is not None:
+                result.body.execution.close()
+
+    def _alone(self, work: Work) -> None:
+        """Advance one run in its own transaction, waiting for its locks as long as it takes; park it if it cannot be."""
+        for attempt in range(_TRIES):
+            results: list[_Result] = []
+            try:
+                with transaction.atomic(using=database.alias()):
+                    if self.connection.is_postgresql:
+                        with database.connection().cursor() as cursor:
+                            cursor.execute("SET LOCAL lock_timeout = 0")
+                    self._batch([work], 0, results)
+            except Exception as error:
+                self._undo(results)
+                if not self.connection.usable:
+                    raise
+                if database.is_deadlock(error) and attempt < _TRIES - 1:
+                    continue
+                self._park(work, error)
+                return
+            for result in results:
+                self._settle(result)
+            return
+
+    def _park(self, work: Work, error: Exception) -> None:
+        """The run cannot be advanced here: record what was reported, say why, and try again later."""
+        logger.warning("Run %s cannot be advanced: %s", work.run_id, error, exc_info=not _expected(error))
+        reason = str(error) if _expected(error) else f"internal error: {type(error).__name__}: {error}"
+        with transaction.atomic(using=database.alias()):
+            for locked in locking.lock_runs([work.run_id]):
+                for outcome in work.outcomes:
+                    record_outcome(locked, outcome)
+                runs.block_run(locked, reason, self.interest.code_version)
+                write([locked])
+
+    # --- pending steps -----------------------------------------------------------------------------------------------
+
+    def claim_steps(self) -> bool:
+        """Start steps that wait for any worker, as many as there is room for. True: some were started."""
+        with self._turn:
+            room = self.room
+            if not room:
+                return False
+            try:
+                with self.connection.lent():
+                    hints = claims.claimable_steps(self.interest, room, self.connection.execute)
+                    if hints:
+                        self._start_claimed(hints)
+                    begun = bool(self._begun)
+                    self._hand_out()
+            except (DatabaseError, InterfaceError) as error:
+                self._put_back([])
+                if self.connection.usable and database.is_deadlock(error):
+                    return True
+                raise ConnectionLostError(str(error)) from error
+            return begun
+
+    def _start_claimed(self, hints: Sequence[tuple[str, str]]) -> None:
+        by_run: dict[str, list[str]] = {}
+        for run_id, correlation_id in hints:
+            by_run.setdefault(run_id, []).append(correlation_id)
+        results = []
+        with transaction.atomic(using=database.alias()):
+            for locked in claims.lock_for_outcomes(sorted(by_run), self.connection.execute):
+                work = Work(locked.run.id, starts=by_run[locked.run.id])
+                body = self._recall.in_step(locked)
+                result = _Result(work, locked, body)
+                if body is None:
+                    locking.read_steps(locked, work.starts)
+                results.append(result)
+                self._start_steps(result)
+            write([result.transition for result in results])
+        for result in results:
+            result.left = []
+            self._settle(result, keep=result.body is not None)
+
+    # --- after the commit --------------------------------------------------------------------------------------------
+
+    def _settle(self, result: _Result, *, rung: bool = True, keep: bool = True) -> None:
+        """The transition is committed: keep or drop its body, and note what follows from it."""
+        run = result.transition.run
+        if result.body is None or run.ended:
+            if keep:
+                self.bodies.drop(run.id)
+            if result.body is not None:
+                result.body.execution.close()
+        else:
+            self.bodies.put(run.id, result.body)
+        self._backlog.extend((run.id, correlation_id) for correlation_id in result.left)
+        self._begun.extend(result.attempts)
+        for step in result.transition.changed_steps.values():
+            if step.status == StepStatus.CANCELLED and (attempt := self.in_hand.get(step.id)) is not None:
+                attempt.cancel()
+        if rung:  # ``write`` has rung and sent its signals at the commit
+            result.transition.news, result.transition.ring_work = [], False
+            result.transition.after_commit = []
+        self._done.append(result.transition)
+
+    def _hand_out(self) -> None:
+        """Let the attempts begin; then ring for others, and pay what is owed to other runs."""
+        begun, done = self._begun, self._done
+        self._begun, self._done = [], []
+        for attempt in begun:
+            self.in_hand[attempt.step.id] = attempt
+            self._begin(attempt)
+        ring_for(done)
+        send_signals(done)
+        if any(transition_.outbox for transition_ in done):
+            outbox.deliver()
+
+
+def _same(locked: Transition, decided: Transition) -> bool:
+    run = locked.run
+    return run.last_sequence == decided.expected_sequence and run.last_event_at == decided.expected_at
+
+
+def _expected(error: Exception) -> bool:
+    from ..exceptions import CorruptedEventLogError, ReplayDivergenceError
+
+    return isinstance(error, ReplayDivergenceError | CorruptedEventLogError)
+

@@ -1,0 +1,113 @@
+"""The advancing connection: one per worker process, used by whichever thread has the turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..services import database
+from ..services.transition import Transition
+
+#: A cut network or a frozen process must not keep a run's lock; a turn must not wait long while it holds others.
+_SESSION = (
+    "SET idle_in_transaction_session_timeout = '15s'",
+    "SET client_connection_check_interval = '500ms'",
+    "SET lock_timeout = '300ms'",
+)
+
+
+class AdvancingConnection:
+    """A Django connection of its own, lent to the calling thread for a turn, with prepared statements beside it."""
+
+    def __init__(self) -> None:
+        self._alias = database.alias()
+        self._wrapper: BaseDatabaseWrapper | None = None
+        #: statements can be prepared: the connection is known to be direct
+        self.prepare = False
+        self._offset = timedelta(0)
+        self.is_postgresql = database.is_postgresql()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """``connections[alias]`` is this connection, in the calling thread, for the block."""
+        wrapper = self._open()
+        own = getattr(connections._connections, self._alias, None)  # type: ignore[attr-defined]
+        connections[self._alias] = wrapper
+        try:
+            yield
+        finally:
+            if own is not None:
+                connections[self._alias] = own
+            else:
+                del connections[self._alias]
+
+    def _open(self) -> BaseDatabaseWrapper:
+        if self._wrapper is None:
+            wrapper = connections[self._alias].copy()
+            wrapper.inc_thread_sharing()
+            self._wrapper = wrapper
+        wrapper = self._wrapper
+        if wrapper.connection is None:
+            wrapper.ensure_connection()
+            if self.is_postgresql:
+                with wrapper.cursor() as cursor:
+                    for statement in _SESSION:
+                        cursor.execute(statement)
+                self._calibrate(wrapper)
+        return wrapper
+
+    def close(self) -> None:
+        """After an error of the connection, and at the end."""
+        if self._wrapper is not None:
+            with suppress(Exception):
+                self._wrapper.close()
+            self._wrapper.connection = None
+            self._wrapper.in_atomic_block = False
+            self._wrapper.savepoint_ids = []
+            self._wrapper.needs_rollback = False
+
+    def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run one statement on the open connection with server-side binding, prepared after a few times."""
+        import psycopg
+
+        assert self._wrapper is not None
+        with self._wrapper.wrap_database_errors, psycopg.Cursor(self._wrapper.connection) as cursor:  # type: ignore[arg-type]
+            cursor.execute(text.encode(), values, prepare=self.prepare or None)
+            return cursor.fetchall() if cursor.description else []
+
+    @property
+    def usable(self) -> bool:
+        """Whether the last error was about a statement and not about the connection."""
+        connection = None if self._wrapper is None else self._wrapper.connection
+        return connection is not None and not getattr(connection, "closed", False)
+
+    # --- the database's clock, without asking it -----------------------------------------------------------------
+
+    def _calibrate(self, wrapper: BaseDatabaseWrapper) -> None:
+        with wrapper.cursor() as cursor:
+            for _ in range(3):
+                cursor.execute(f"SELECT {database.sql_now()}")
+                self.set_clock(database.aware(cursor.fetchone()[0]))
+
+    def set_clock(self, now: datetime) -> None:
+        """``now`` was the database's time a moment ago. The estimate is never ahead of it: it lags by the way back."""
+        self._offset = now - datetime.fromtimestamp(time.monotonic(), tz=UTC)
+
+    def set_clock_from(self, transition: Transition) -> None:
+        """Every locked transition has read the database's clock a moment ago."""
+        if transition.now > self.now():
+            self.set_clock(transition.now)
+
+    def now(self) -> datetime:
+        """The database's time as this process knows it: by its monotonic clock since the last answer."""
+        if not self.is_postgresql:
+            return database.now()
+        return datetime.fromtimestamp(time.monotonic(), tz=UTC) + self._offset
+
+

@@ -1,0 +1,102 @@
+"""What ends the main loop's wait: a NOTIFY, news from its own threads, or time.
+
+The same connection holds the session advisory lock that shows others that this process lives.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import time
+from contextlib import suppress
+from typing import Any
+
+from .. import conf
+from ..services import database
+from ..services.news import listening_connection
+
+
+class Doorbell:
+    """``wait`` returns True when there is something to look for. A lost NOTIFY costs one poll interval."""
+
+    def __init__(self) -> None:
+        self._alias = conf.settings.LISTEN_DATABASE or database.alias()
+        self._wanted = database.is_postgresql()
+        self._connection: Any = None
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+        self.lock_key = secrets.randbits(62)
+        #: another session can see that the lock is ours; False behind a transaction pooler
+        self.lock_trusted = False
+        self.listening = False
+        self._retry_at = 0.0
+
+    def open(self) -> None:
+        """Connect, take the lock, prove it from a second connection, and listen."""
+        if not self._wanted or self._connection is not None:
+            return
+        self._connection = listening_connection(self._alias)
+        self._connection.execute("SELECT pg_advisory_lock(%s)", [self.lock_key])
+        self.lock_trusted = self._prove_lock()
+        self.listening = bool(conf.settings.LISTEN) and self.lock_trusted
+        if conf.settings.LISTEN:
+            self._connection.execute(f"LISTEN {database.WORK}")
+
+    def _prove_lock(self) -> bool:
+        """A second session must not get the lock. Behind a transaction pooler it would."""
+        probe = listening_connection(self._alias)
+        try:
+            (got,) = probe.execute("SELECT pg_try_advisory_lock(%s)", [self.lock_key]).fetchone()
+            return not got
+        finally:
+            probe.close()
+
+    def ring(self) -> None:
+        """Wake the main loop from another thread or from a signal handler."""
+        with suppress(BlockingIOError, OSError):
+            os.write(self._write, b"x")
+
+    def wait(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds. True: somebody rang."""
+        sources: list[Any] = [self._read]
+        if self._connection is not None:
+            sources.append(self._connection.fileno())
+        readable, _, _ = select.select(sources, [], [], max(0.0, timeout))
+        if self._read in readable:
+            with suppress(BlockingIOError):
+                while os.read(self._read, 4096):
+                    pass
+        if len(sources) == 2 and sources[1] in readable:
+            return self._hear()
+        return bool(readable)
+
+    def _hear(self) -> bool:
+        import psycopg
+
+        try:
+            for _ in self._connection.notifies(timeout=0):
+                pass
+        except psycopg.Error:
+            self.close()
+        return True
+
+    def keep_open(self) -> bool:
+        """Connect again after a loss, at most once a second. True: the lock is a new one and must be told."""
+        if not self._wanted or self._connection is not None or time.monotonic() < self._retry_at:
+            return False
+        self._retry_at = time.monotonic() + 1.0
+        try:
+            self.open()
+        except Exception:
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.close()
+        self._connection = None
+        self.lock_trusted = self.listening = False

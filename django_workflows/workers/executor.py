@@ -1,0 +1,251 @@
+"""Running attempts: ``def`` steps on a pool of threads, ``async def`` steps on one event loop.
+
+Each attempt is a pipeline: load (decode the arguments) → run (the only line of user code) → classify → report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, transaction
+
+from .. import clock, context, durations
+from ..exceptions import FatalError, RetryableError, SerializationError
+from ..serialization import dumps, encode_error, loads
+from ..services import database, locking, steps
+from ..services.payloads import check_size
+from ..services.write import write
+from .attempts import Attempt, Completed, Failed, HandedBack, Outcome, Recorded
+from .step_runtime import StepRuntime
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[Outcome], None]
+
+
+class _LeaseLostError(Exception):
+    """Somebody else has the step now; what this attempt did in its transaction is rolled back."""
+
+
+def run_attempt(attempt: Attempt) -> Outcome:
+    """Run one attempt of a ``def`` step in the calling thread."""
+    try:
+        payload = loads(attempt.step.input)
+        close_old_connections()
+        if attempt.definition.atomic:
+            return _run_atomic(attempt, payload)
+        value = _enter(attempt, attempt.definition.fn, payload)
+        return Completed(attempt, dumps(value))
+    except BaseException as error:  # SystemExit too: a step's end is never its worker's
+        return classify(attempt, error)
+    finally:
+        close_old_connections()
+
+
+def _enter(attempt: Attempt, fn: Callable[..., Any], payload: dict[str, Any]) -> Any:
+    """The only line of user code, in a fresh context."""
+
+    def call() -> Any:
+        context.RUNTIME.set(StepRuntime(attempt))
+        return fn(*payload["args"], **payload["kwargs"])
+
+    return contextvars.Context().run(call)
+
+
+def _run_atomic(attempt: Attempt, payload: dict[str, Any]) -> Outcome:
+    """The step's ORM writes and its ``step_completed`` in one transaction. The lease is checked under the run's lock."""
+    returned = False
+    try:
+        with transaction.atomic(using=attempt.definition.using or database.alias()):
+            value = _enter(attempt, attempt.definition.fn, payload)
+            output = check_size(dumps(value))
+            returned = True
+            locked = locking.lock_run(attempt.run_id)
+            step = locking.read_step(locked, attempt.step.id)
+            if step is None or not steps.holds_lease(step, attempt.worker_id, attempt.number):
+                raise _LeaseLostError
+            steps.complete_step(locked, step, output)
+            write([locked])
+    except _LeaseLostError:
+        return Recorded(attempt)
+    except (DatabaseError, InterfaceError) as error:
+        if not returned:
+            raise
+        logger.warning("The result of step %s could not be saved and it is tried again: %s", attempt.step.id, error)
+        return HandedBack(attempt)
+    return Recorded(attempt)
+
+
+def classify(attempt: Attempt, error: BaseException) -> Outcome:
+    """What an exception out of a step means for it. Never raises."""
+    if attempt.cancelled.is_set() and isinstance(error, asyncio.CancelledError):
+        return Recorded(attempt)
+    encoded = encode_error(error)
+    if isinstance(error, FatalError | SerializationError):
+        return Failed(attempt, encoded, fatal=True)
+    if isinstance(error, RetryableError) and error.retry_after is not None:
+        try:
+            return Failed(attempt, encoded, retry_after=durations.until(error.retry_after, clock.now()) - clock.now())
+        except (TypeError, ValueError) as invalid:
+            return Failed(attempt, encode_error(invalid), fatal=True)
+    return Failed(attempt, encoded)
+
+
+class Executor:
+    """Runs attempts. ``report`` takes outcomes; ``finished`` is called when a slot is really free again."""
+
+    def __init__(
+        self, report: Report, finished: Callable[[], None], after: Callable[[], None], ring: Callable[[], None]
+    ) -> None:
+        self._report = report
+        self._finished = finished
+        #: called in a step's thread when its outcome has been reported: it may take the turn
+        self._after = after
+        #: wakes the main loop, which takes the turn for async steps: their event loop must not be kept busy with it
+        self._ring = ring
+        self._queue: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._local = threading.local()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads = 0
+        self._lock = threading.Lock()
+        self._running: dict[Attempt, None] = {}
+
+    # --- beginning ---------------------------------------------------------------------------------------------------
+
+    def begin(self, attempt: Attempt) -> None:
+        """Run the attempt: in the calling thread when that is a step's thread with nothing else to do."""
+        if attempt.definition.timeout is not None:
+            attempt.deadline = time.monotonic() + attempt.definition.timeout.total_seconds()
+        with self._lock:
+            self._running[attempt] = None
+        if attempt.definition.is_async:
+            self._begin_async(attempt)
+        elif getattr(self._local, "free", False):
+            self._local.free = False
+            self._local.next = attempt
+        else:
+            if not self._idle.acquire(blocking=False):
+                self._grow()
+            self._queue.put(attempt)
+
+    def _grow(self) -> None:
+        with self._lock:
+            self._threads += 1
+            name = f"workflows-step-{self._threads}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        while (attempt := self._queue.get()) is not None:
+            following: Attempt | None = attempt
+            while following is not None:
+                following = self._run(following)
+            self._idle.release()
+
+    def _run(self, attempt: Attempt) -> Attempt | None:
+        """Run one attempt and, if that frees the way, say what this thread should run next."""
+        outcome = run_attempt(attempt)
+        self._end(outcome)
+        self._local.next, self._local.free = None, True
+        try:
+            self._after()
+        except Exception:
+            logger.debug("The turn after step %s failed; the main loop takes it.", attempt.step.id, exc_info=True)
+        self._local.free = False
+        following: Attempt | None = self._local.next
+        return following
+
+    def _end(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._running.pop(outcome.attempt, None)
+            late, outcome.attempt.reported = outcome.attempt.reported, True
+        self._finished()
+        if not late:
+            self._report(outcome)
+
+    # --- async steps -------------------------------------------------------------------------------------------------
+
+    def _begin_async(self, attempt: Attempt) -> None:
+        loop = self._start_loop()
+        loop.call_soon_threadsafe(self._create_task, attempt)
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="workflows-async", daemon=True).start()
+            return self._loop
+
+    def _create_task(self, attempt: Attempt) -> None:
+        assert self._loop is not None
+        loop = self._loop
+        task = loop.create_task(self._run_async(attempt), context=contextvars.Context())
+        attempt.interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
+        if attempt.cancelled.is_set():
+            task.cancel()
+
+    async def _run_async(self, attempt: Attempt) -> None:
+        outcome: Outcome
+        try:
+            payload = loads(attempt.step.input)
+            context.RUNTIME.set(StepRuntime(attempt))
+            timeout = attempt.definition.timeout
+            async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+                value = await attempt.definition.fn(*payload["args"], **payload["kwargs"])
+            outcome = Completed(attempt, dumps(value))
+        except BaseException as error:
+            outcome = classify(attempt, error)
+        self._end(outcome)
+        self._ring()
+
+    # --- deadlines and the end ---------------------------------------------------------------------------------------
+
+    def overdue(self) -> None:
+        """Report ``def`` attempts past their deadline. Their threads cannot be interrupted and keep their slots."""
+        now = time.monotonic()
+        with self._lock:
+            late = [
+                attempt
+                for attempt in self._running
+                if attempt.deadline is not None and attempt.deadline <= now and not attempt.reported
+                and not attempt.definition.is_async
+            ]  # fmt: skip
+            for attempt in late:
+                attempt.reported = True
+        for attempt in late:
+            attempt.cancelled.set()
+            timeout = attempt.definition.timeout
+            error = TimeoutError(f"The step did not return within {timeout}.")
+            self._report(Failed(attempt, encode_error(error)))
+
+    def next_deadline(self) -> float | None:
+        """Seconds until the next ``def`` attempt is overdue."""
+        with self._lock:
+            deadlines = [
+                attempt.deadline
+                for attempt in self._running
+                if attempt.deadline is not None and not attempt.reported and not attempt.definition.is_async
+            ]
+        return None if not deadlines else max(0.0, min(deadlines) - time.monotonic())
+
+    @property
+    def running(self) -> list[Attempt]:
+        with self._lock:
+            return list(self._running)
+
+    def hand_back(self) -> None:
+        """The worker stops: give back what has not ended, and tell it so."""
+        for attempt in self.running:
+            with self._lock:
+                late, attempt.reported = attempt.reported, True
+            if not late:
+                self._report(HandedBack(attempt))
+            attempt.cancel()
+

@@ -1,0 +1,264 @@
+"""One worker process: its main loop."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from .. import clock, conf, ids
+from ..registry import step_names, workflow_names
+from ..services import claims, database, leases, outbox, retention
+from ..services.claims import Interest, Outlook
+from ..services.urls import webhook_url
+from .advancer import Advancer, ConnectionLostError
+from .attempts import Attempt
+from .bodies import until
+from .code_version import code_version
+from .doorbell import Doorbell
+from .executor import Executor
+from . import orm_guard
+from .reconcile import adopt_started
+from .watch import Watch
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two rounds of housekeeping that nobody waits for
+HOUSEKEEPING = 60.0
+
+
+class WorkerProcess:
+    """Advances runs and executes steps until it is told to stop.
+
+    ``queues`` None: all. ``burst``: return when nothing is due or claimable. ``grace``: seconds for the steps in hand.
+    """
+
+    def __init__(
+        self,
+        *,
+        queues: tuple[str, ...] | None = None,
+        concurrency: int | None = None,
+        burst: bool = False,
+        grace: float = 30.0,
+        watch: Watch | None = None,
+    ) -> None:
+        self.worker_id = ids.worker_id()
+        self.concurrency = concurrency or conf.settings.CONCURRENCY
+        self.burst = burst
+        self.grace = grace
+        self.interest = Interest(queues, tuple(workflow_names()), tuple(step_names()), code_version())
+        self.stopping = threading.Event()
+        self.doorbell = Doorbell()
+        self.advancer = Advancer(
+            self.worker_id,
+            self.interest,
+            slots=self.concurrency,
+            begin=self._begin,
+            watch=watch or Watch(),
+            webhook_url=webhook_url,
+        )
+        self.executor = Executor(
+            self.advancer.report, self.advancer.free_slots, self.advancer.try_turn, self.doorbell.ring
+        )
+        self._registered = False
+        self._look_at = 0.0
+        self._beat_at = 0.0
+        self._housekeeping_at = time.monotonic() + random.uniform(0, HOUSEKEEPING)  # noqa: S311 - spreads the workers
+        self._outlook: Outlook | None = None
+        self._outlook_at = 0.0
+
+    def _begin(self, attempt: Attempt) -> None:
+        self.executor.begin(attempt)
+
+    def stop(self) -> None:
+        """Stop claiming, finish or hand back the steps in hand, end. Safe from a signal handler."""
+        self.stopping.set()
+        self.doorbell.ring()
+
+    # --- the main loop -----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until told to stop; reconnect for ever while the database is away."""
+        orm_guard.install()
+        pause = 0.05
+        rang = True
+        try:
+            while not self.stopping.is_set():
+                try:
+                    self._open()
+                    idle = self._round(rang)
+                    pause = 0.05
+                except (ConnectionLostError, DatabaseError, InterfaceError, OSError) as error:
+                    self._lose(error)
+                    self.stopping.wait(pause)
+                    pause = min(pause * 2, 2.0)
+                    rang = True
+                    continue
+                if idle and self.burst and self._finished():
+                    break
+                rang = self.doorbell.wait(self._patience()) if idle else True
+        finally:
+            self._close()
+
+    def _open(self) -> None:
+        if self._registered:
+            return
+        self.doorbell.open()
+        skew = (clock.now() - database.now()) / timedelta(seconds=1)
+        leases.register_worker(
+            self.worker_id,
+            self.interest,
+            concurrency=self.concurrency,
+            lock_key=self.doorbell.lock_key,
+            lock_trusted=self.doorbell.lock_trusted,
+            listening=self.doorbell.listening,
+            skew=round(skew, 3),
+        )
+        self.advancer.connection.prepare = self.doorbell.lock_trusted
+        self._registered = True
+        self._beat_at = time.monotonic() + conf.settings.HEARTBEAT_INTERVAL
+
+    def _round(self, rang: bool) -> bool:
+        """One round: what has come in, what is due, what time asks for. True: there is nothing more to do now."""
+        if self.advancer.uncertain:
+            self._reconcile()
+        self.executor.overdue()
+        due = rang or self._is_due()
+        busy = self.advancer.turn(claim=due)
+        if due and not busy:
+            busy = self.advancer.claim_steps()
+        if time.monotonic() >= self._look_at:
+            self._look()
+        self._upkeep()
+        return not busy and not self.advancer.has_news
+
+    def _is_due(self) -> bool:
+        """Whether time alone has made something due since the last look."""
+        outlook = self._outlook
+        if outlook is None:
+            return False
+        now = outlook.now + timedelta(seconds=time.monotonic() - self._outlook_at)
+        moments = (outlook.next_run, outlook.next_step if self.advancer.room else None)
+        if any(moment is not None and moment <= now for moment in moments):
+            self._outlook = None  # looked at: the next look says what follows
+            self._look_at = min(self._look_at, time.monotonic() + 0.05)
+            return True
+        return False
+
+    def _patience(self) -> float:
+        """Seconds that the loop may wait when nothing rings."""
+        now = time.monotonic()
+        waits = [self._look_at - now, self._beat_at - now, self.executor.next_deadline()]
+        waits.append(until(self.advancer.bodies.next_due(), self.advancer.connection.now()))
+        if (outlook := self._outlook) is not None:
+            passed = now - self._outlook_at
+            moments = (outlook.next_run, outlook.next_step if self.advancer.room else None)
+            waits += [seconds - passed for m in moments if (seconds := until(m, outlook.now)) is not None]
+        return max(0.0, min(wait for wait in waits if wait is not None))
+
+    # --- looking around ----------------------------------------------------------------------------------------------
+
+    def _look(self) -> Outlook:
+        in_hand = [(a.step.id, a.number) for a in list(self.advancer.in_hand.values())]
+        timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
+        with self.advancer.connection.lent():
+            outlook = claims.look(self.interest, self.worker_id, in_hand, timeout, self.advancer.connection.execute)
+            self.advancer.connection.set_clock(outlook.now)
+        self._outlook, self._outlook_at = outlook, time.monotonic()
+        self._look_at = self._outlook_at + conf.settings.POLL_INTERVAL
+        dead = [worker_id for worker_id in outlook.dead_workers if worker_id != self.worker_id]
+        if dead and leases.rescue(dead):
+            self.doorbell.ring()
+        if outlook.owes:
+            outbox.deliver()
+        for step_id in outlook.lapsed:
+            if (attempt := self.advancer.in_hand.get(step_id)) is not None:
+                attempt.cancel()
+        return outlook
+
+    def _upkeep(self) -> None:
+        now = time.monotonic()
+        if self.doorbell.keep_open():
+            leases.set_liveness(
+                self.worker_id, lock_trusted=self.doorbell.lock_trusted, listening=self.doorbell.listening
+            )
+        if now >= self._beat_at:
+            self._beat_at = now + conf.settings.HEARTBEAT_INTERVAL
+            if not leases.beat(self.worker_id, len(self.advancer.in_hand)):
+                self._begin_again()
+        if now >= self._housekeeping_at:
+            self._housekeeping_at = now + HOUSEKEEPING
+            leases.rescue_orphans()
+            leases.forget_workers()
+            retention.prune(limit=1000)
+
+    def _begin_again(self) -> None:
+        """The others took this process for dead and have given its steps away: go on under a new name."""
+        logger.warning("Worker %s was taken for dead; it goes on as a new one.", self.worker_id)
+        for attempt in list(self.advancer.in_hand.values()):
+            attempt.cancel()
+        self.worker_id = ids.worker_id()
+        self.advancer.rename(self.worker_id)
+        self._registered = False
+
+    def _reconcile(self) -> None:
+        """After a lost connection: attempts that a commit started without our hearing of it begin now."""
+        self.advancer.uncertain = False
+        adopt_started(self.advancer, self._begin)
+
+    def _lose(self, error: Exception) -> None:
+        logger.warning("The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__)
+        self.advancer.uncertain = True
+        self.advancer.connection.close()
+        self.doorbell.close()
+        self._outlook = None
+        self._look_at = 0.0
+        connections.close_all()
+
+    def _finished(self) -> bool:
+        """In burst mode: nothing is due, claimable or in hand."""
+        if self.advancer.in_hand or self.advancer.has_news:
+            return False
+        outlook = self._look()
+        now = outlook.now
+        return not any(m is not None and m <= now for m in (outlook.next_run, outlook.next_step)) and not outlook.owes
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Give the steps in hand their grace, hand back the rest, and leave."""
+        self.advancer.draining = True
+        deadline = time.monotonic() + self.grace
+        with suppress(ConnectionLostError, DatabaseError, InterfaceError):
+            while self.advancer.in_hand and time.monotonic() < deadline:
+                self.advancer.turn(claim=False)
+                if self.advancer.in_hand:
+                    self.doorbell.wait(min(0.2, deadline - time.monotonic()))
+            self.executor.hand_back()
+            self.advancer.turn(claim=False)
+            if self._registered:
+                leases.stop_worker(self.worker_id)
+        self.advancer.bodies.clear()
+        self.advancer.connection.close()
+        self.doorbell.close()
+        connections.close_all()
+
+
+def install_signals(stop: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT stop the process; a second SIGINT ends it at once."""
+
+    def handle(number: int, _frame: object) -> None:
+        stop()
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+

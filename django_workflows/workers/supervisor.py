@@ -1,0 +1,216 @@
+"""The supervisor: owns N worker processes, replaces those that die or hang, and parks the runs that take them down.
+
+It forks them before it opens any connection, and closes its own before each later fork. Its processes die with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.db import DatabaseError, InterfaceError, connections, transaction
+
+from .. import conf
+from ..services import database, locking, runs
+from ..services.write import write
+from .code_version import code_version
+from .process import WorkerProcess, install_signals
+from .watch import Watch
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two looks at the processes
+TICK = 0.1
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    queues: tuple[str, ...] | None = None
+    concurrency: int | None = None
+    processes: int = 1
+    burst: bool = False
+    grace: float = 30.0
+
+
+@dataclass(slots=True)
+class _Child:
+    pid: int
+    watch: Watch
+    started: float
+    #: closed by our end: the child sees that its supervisor is gone
+    lifeline: int
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """``run()`` forks the processes and returns the exit code when all of them have ended."""
+
+    options: WorkerOptions
+    #: says from time to time whether the code has changed, so that everything is started anew
+    changed: Callable[[], bool] = lambda: False
+    _children: dict[int, _Child] = field(default_factory=dict)
+    _stopping: bool = False
+    _killed_at: float | None = None
+    _crashes: dict[str, int] = field(default_factory=dict)
+    _to_park: list[tuple[str, str]] = field(default_factory=list)
+    _restart: bool = False
+
+    def run(self) -> int:
+        connections.close_all()
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        for _ in range(self.options.processes):
+            self._fork()
+        while self._children:
+            time.sleep(TICK)
+            self._reap()
+            self._end_hung()
+            self._park()
+            if not self._stopping and self.changed():
+                self._restart = True
+                self._stop()
+            if self._killed_at is not None and time.monotonic() > self._killed_at:
+                self._signal(signal.SIGKILL)
+        if self._restart:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
+        return 0
+
+    def _stop(self, *_: object) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._killed_at = time.monotonic() + self.options.grace + 10
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        for child in list(self._children.values()):
+            try:
+                os.kill(child.pid, number)
+            except ProcessLookupError:
+                continue
+
+    # --- children ----------------------------------------------------------------------------------------------------
+
+    def _fork(self) -> None:
+        connections.close_all()
+        watch = Watch()
+        read, write_ = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # until the child has handlers of its own
+        pid = os.fork()
+        if pid == 0:
+            os.close(write_)
+            for sibling in self._children.values():
+                os.close(sibling.lifeline)
+            _become_worker(self.options, watch, read)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+        os.close(read)
+        self._children[pid] = _Child(pid, watch, time.monotonic(), write_)
+
+    def _reap(self) -> None:
+        for child in list(self._children.values()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if not pid:
+                continue
+            del self._children[child.pid]
+            os.close(child.lifeline)
+            ended_well = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+            if not ended_well:
+                self._blame(child, f"ended its worker process ({_how(status)})")
+            if self._stopping or (ended_well and self.options.burst):
+                continue
+            if time.monotonic() - child.started < 1.0:
+                time.sleep(1.0)  # a process that cannot start must not be forked in a loop
+            self._fork()
+
+    def _end_hung(self) -> None:
+        for child in self._children.values():
+            advancing = child.watch.read()
+            if advancing is not None and advancing[1] > conf.settings.HANG_TIMEOUT:
+                logger.error("Worker %s has hung in run %s for %.0f s; it is replaced.", child.pid, *advancing)
+                os.kill(child.pid, signal.SIGKILL)
+
+    # --- runs that take processes down ---------------------------------------------------------------------------------
+
+    def _blame(self, child: _Child, how: str) -> None:
+        advancing = child.watch.read()
+        if advancing is None:
+            logger.error("Worker process %s %s; a new one takes its place.", child.pid, how)
+            return
+        run_id, seconds = advancing
+        if seconds > conf.settings.HANG_TIMEOUT:
+            how = f"computed for {seconds:.0f} s without awaiting anything"
+        logger.error("Run %s %s.", run_id, how)
+        self._crashes[run_id] = self._crashes.get(run_id, 0) + 1
+        if self._crashes[run_id] >= conf.settings.MAX_CRASHES:
+            self._to_park.append((run_id, f"the body {how}, {self._crashes[run_id]} times"))
+        else:
+            self._to_park.append((run_id, ""))
+
+    def _park(self) -> None:
+        """Park runs with a reason; those that have crashed only once or twice are merely held back a moment."""
+        left = []
+        for run_id, reason in self._to_park:
+            try:
+                _park_run(run_id, reason)
+            except (DatabaseError, InterfaceError):
+                left.append((run_id, reason))
+        if self._to_park:
+            connections.close_all()
+        self._to_park = left
+
+
+def _park_run(run_id: str, reason: str) -> None:
+    if not reason:
+        return
+    with transaction.atomic(using=database.alias()):
+        for transition_ in locking.lock_runs([run_id], pictures=False):
+            runs.block_run(transition_, reason, code_version())
+            write([transition_])
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"exit code {os.WEXITSTATUS(status)}"
+
+
+def _become_worker(options: WorkerOptions, watch: Watch, lifeline: int) -> None:
+    """The child's whole life; never returns."""
+    code = 1
+    try:
+        _die_with_parent(lifeline)
+        process = WorkerProcess(
+            queues=options.queues,
+            concurrency=options.concurrency,
+            burst=options.burst,
+            grace=options.grace,
+            watch=watch,
+        )
+        install_signals(process.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+        process.run()
+        code = 0
+    except BaseException:
+        logger.exception("A worker process failed.")
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """End when the supervisor ends: by the kernel on Linux, elsewhere when the pipe from it closes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="workflows-lifeline", daemon=True).start()

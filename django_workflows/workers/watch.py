@@ -1,0 +1,29 @@
+"""Which run a worker process is advancing, written where its supervisor can read it after a crash or a hang."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+
+_FORMAT = struct.Struct("d64s")  # since when (time.monotonic()), the run's id
+
+
+class Watch:
+    """One slot of memory shared with the supervisor. Entered and left around each drain of a body."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def enter(self, run_id: str) -> None:
+        _FORMAT.pack_into(self._memory, 0, time.monotonic(), run_id.encode())
+
+    def leave(self) -> None:
+        _FORMAT.pack_into(self._memory, 0, 0.0, b"")
+
+    def read(self) -> tuple[str, float] | None:
+        """The run that is being advanced and for how many seconds; None between two drains."""
+        since, run_id = _FORMAT.unpack_from(self._memory, 0)
+        if not since:
+            return None
+        return run_id.rstrip(b"\0").decode(), time.monotonic() - since

@@ -1,0 +1,1 @@
+"""Found by autodiscovery, as any installed app's ``workflows`` module is."""
