@@ -5,17 +5,22 @@ All of it joins the caller's ``transaction.atomic()``: what is done here commits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, transaction
 
-from . import conf
+from . import streaming
 from .context import StartOptions
+from .control import aplan_fork as aplan_fork
+from .control import aretry_run as aretry_run
+from .control import afork_run as afork_run
+from .control import fork_run as fork_run
+from .control import plan_fork as plan_fork
+from .control import retry_run as retry_run
 from .definitions import Workflow
+from .delivery import aresume_webhook as aresume_webhook
+from .delivery import resume_webhook as resume_webhook
 from .durations import parse
 from .exceptions import HookNotFoundError, RunNotFoundError, WorkflowError
 from .handles import RunHandle
@@ -23,36 +28,13 @@ from .models import Event, Hook, Run
 from .registry import find_workflow
 from .serialization import dumps
 from .services import creation, database, hooks, locking, results, runs, waits
+from .services.children import about_attributes, delay, queue_of
 from .services.payloads import check_size, validate_payload
 from .services.runs import NewRun
+from .services.transactions import TRIES, in_transaction
 from .services.transition import Transition
 from .services.write import write
 from .statuses import RunStatus
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-#: how often a transition that PostgreSQL ended to break a deadlock is done again
-_TRIES = 5
-
-
-def _transition(verb: Callable[P, R]) -> Callable[P, R]:
-    """Run ``verb`` in one transaction; again when a deadlock ended it and the transaction is ours to repeat."""
-
-    @wraps(verb)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        for attempt in range(_TRIES):
-            own = not database.connection().in_atomic_block
-            try:
-                with transaction.atomic(using=database.alias(), savepoint=False):
-                    return verb(*args, **kwargs)
-            except OperationalError as error:
-                if not own or attempt == _TRIES - 1 or not database.is_deadlock(error):
-                    raise
-        raise AssertionError("unreachable")
-
-    return run
-
 
 # --- starting --------------------------------------------------------------------------------------------------------
 
@@ -69,29 +51,10 @@ def _new_run(workflow: Workflow[..., Any], options: StartOptions, args: Sequence
         priority=options.priority or 0,
         attributes=attributes,
         idempotency_key=options.idempotency_key,
-        run_after=_delay(options.run_after),
+        run_after=delay(options.run_after),
         timeout=None if timeout is None else parse(timeout),
         detached=bool(options.detached),
     )
-
-
-def queue_of(workflow: Workflow[..., Any]) -> str:
-    """The workflow's own queue; ``DEFAULT_QUEUE`` stands in for ``"default"``."""
-    return str(conf.settings.DEFAULT_QUEUE) if workflow.queue == "default" else workflow.queue
-
-
-def _delay(run_after: Any) -> timedelta | datetime | None:
-    return run_after if run_after is None or isinstance(run_after, datetime) else parse(run_after)
-
-
-def about_attributes(about: Any) -> dict[str, str]:
-    """Model instances as attributes, for "runs about this object": ``{"shop.order": "5"}``."""
-    found = {}
-    for instance in about if isinstance(about, list | tuple) else [about]:
-        if getattr(instance, "pk", None) is None:
-            raise ValueError(f"about= takes saved model instances, not {instance!r}.")
-        found[instance._meta.label_lower] = str(instance.pk)
-    return found
 
 
 def start(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]) -> RunHandle:
@@ -101,8 +64,16 @@ def start(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[An
         SerializationError: an argument cannot be encoded. PayloadTooLargeError: the arguments are too large.
         EntityConflictError: the idempotency key belongs to a run with other arguments.
     """
-    (run_id,) = creation.create_runs([_new_run(workflow, options, args, kwargs)], ring=True)
-    return RunHandle(run_id)
+    return start_or_get(workflow, options, args, kwargs)[0]
+
+
+def start_or_get(
+    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[RunHandle, bool]:
+    """As :func:`start`, and whether the run is new: False where the idempotency key named one that was there."""
+    new = _new_run(workflow, options, args, kwargs)
+    (run_id,) = creation.create_runs([new], ring=True)
+    return RunHandle(run_id), run_id == new.id
 
 
 def start_many(
@@ -158,7 +129,7 @@ def get_hook_by_token(token: str) -> Hook:
 # --- acting ----------------------------------------------------------------------------------------------------------
 
 
-@_transition
+@in_transaction
 def cancel_run(run_id: str, reason: str | None = None, *, force: bool = False) -> None:
     """Ask the run's body to end, with a chance to clean up; with ``force``, end the run at once. Idempotent.
 
@@ -183,9 +154,9 @@ def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None 
     return _receive(token, payload, idempotency_key)
 
 
-@_transition
+@in_transaction
 def _receive(token: str, payload: Any, idempotency_key: str | None) -> Event:
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         hook = hooks.find_hook(token)
         encoded = check_size(dumps(validate_payload(hook, payload)))
         transition = _lock_owner(hook)
@@ -205,7 +176,7 @@ def _lock_owner(hook: Hook) -> Transition:
         raise HookNotFoundError("No active hook has this token; its run has been pruned.") from None
 
 
-@_transition
+@in_transaction
 def wake_run(run_id: str, correlation_id: str | None = None) -> int:
     """End the run's sleeps now, or the one with this correlation id. Returns how many waits it ended; 0 is no error.
 
@@ -220,7 +191,7 @@ def wake_run(run_id: str, correlation_id: str | None = None) -> int:
     return count
 
 
-@_transition
+@in_transaction
 def unblock_run(run_id: str) -> None:
     """Have a parked run tried again now.
 
@@ -232,7 +203,7 @@ def unblock_run(run_id: str) -> None:
     write([transition])
 
 
-@_transition
+@in_transaction
 def dispose_hook(token: str) -> None:
     """Free a token from outside: the hook takes no more payloads, and the body sees its end.
 
@@ -266,6 +237,8 @@ class _Client:
     astart = staticmethod(sync_to_async(start))
     astart_many = staticmethod(sync_to_async(start_many))
     astatus = staticmethod(sync_to_async(results.status))
+    stream = staticmethod(streaming.stream)
+    astream = staticmethod(streaming.astream)
 
     def result(self, run_id: str, timeout: Any) -> Any:
         return results.result(run_id, _seconds(timeout))

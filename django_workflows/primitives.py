@@ -17,6 +17,7 @@ from . import context, ids
 from .context import HookPort, Runtime, StepMetadata, WorkflowMetadata, require
 from .exceptions import WorkflowSandboxError
 from .serialization import register_type
+from .signatures import Signature
 from .webhooks import WebhookRequest, WebhookResponse
 
 T = TypeVar("T")
@@ -176,16 +177,19 @@ def create_webhook(
     respond_with: WebhookResponse | str | None = None,
     metadata: Any = None,
     token: str | None = None,
-    verify: Any = None,
+    verify: Signature | str | None = None,
 ) -> Webhook:
     """A hook that is reached by HTTP under its ``url``.
 
     ``respond_with``: None answers 202, a ``WebhookResponse`` is sent at once, ``"manual"`` holds the caller until a
-    step calls ``request.respond_with(...)``. ``verify`` names the scheme and secret of signatures to check.
+    step calls ``request.respond_with(...)``. ``verify``: a ``signatures.Signature``, or text such as ``"stripe"`` or
+    ``"stripe:shop"``: requests without a valid signature get 401 and never reach the body, and a delivery that the
+    sender repeats arrives once.
     """
     if not (respond_with is None or respond_with == "manual" or isinstance(respond_with, WebhookResponse)):
         raise ValueError(f'respond_with is None, "manual" or a WebhookResponse, not {respond_with!r}.')
-    given = {"respond_with": respond_with, "verify": verify}
+    signature = None if verify is None else Signature.parse(verify).to_options()
+    given = {"respond_with": respond_with, "verify": signature}
     options = {name: value for name, value in given.items() if value is not None}
     runtime, port = _create(token, is_webhook=True, metadata=metadata, options=options)
     return Webhook(runtime, port, metadata)

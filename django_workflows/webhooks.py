@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import re
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -13,6 +14,13 @@ from urllib.parse import parse_qs
 from . import context
 from .exceptions import WorkflowSandboxError
 from .serialization import register_type
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_HEADER_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]*")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 class Headers(Mapping[str, str]):

@@ -23,24 +23,26 @@ from ..commands import (
     CreateHook,
     CreateStep,
     CreateWait,
+    DisposeHook,
     EndRun,
 )
 
-_CANCELS = (CancelStep, CancelWait)
-#: requests that mean nothing any more when the body ends in the drain that made them
-_MOOT = (CreateStep, CreateWait, CreateHook, *_CANCELS)
+#: never recorded when the log says by itself that there is nothing (left) to end
+_WITHDRAWALS = (CancelStep, CancelWait, DisposeHook)
+#: what means nothing any more when the body ends in the drain that decided it
+_MOOT_AT_END = (CreateStep, CreateWait, CreateHook, CancelStep, CancelWait)
 
 
 class Decisions:
-    __slots__ = ("_cancels", "_staged", "_taken", "_unmatched", "closed")
+    __slots__ = ("_staged", "_taken", "_unmatched", "_withdrawals", "closed")
 
     def __init__(self) -> None:
         self._staged: dict[str, Command] = {}
         self._unmatched: deque[Command] = deque()
         #: how many of the queue's first have been given out by :meth:`take`
         self._taken = 0
-        #: cancels in the queue whose step or wait has not ended by itself
-        self._cancels: dict[str, Command] = {}
+        #: withdrawals in the queue that still have something to end
+        self._withdrawals: dict[str, Command] = {}
         self.closed = False
 
     # --- the body's side ---------------------------------------------------------------------------------------------
@@ -55,23 +57,19 @@ class Decisions:
         if not self.closed and self._staged.pop(command.correlation_id, None) is None:
             self._staged[f"{command.correlation_id}!"] = command
 
-    def is_staged(self, correlation_id: str) -> bool:
-        """Whether the request was made in this drain, so that withdrawing it leaves no trace."""
-        return correlation_id in self._staged
-
     def commit(self) -> None:
         """The drain is over: its decisions stand."""
         staged = self._staged
         if staged:
             for command in staged.values():
-                if isinstance(command, _CANCELS):
-                    self._cancels[command.correlation_id] = command
+                if isinstance(command, _WITHDRAWALS):
+                    self._withdrawals[command.correlation_id] = command
             self._unmatched.extend(staged.values())
             staged.clear()
 
     def end(self, end: EndRun) -> None:
         """The body ended in this drain. Attributes, disposals, patches and children of the drain still count."""
-        self._staged = {key: item for key, item in self._staged.items() if not isinstance(item, _MOOT)}
+        self._staged = {key: item for key, item in self._staged.items() if not isinstance(item, _MOOT_AT_END)}
         self.commit()
         self._unmatched.append(end)
         self.closed = True
@@ -95,9 +93,9 @@ class Decisions:
         self.closed = True
 
     def ended_by_itself(self, correlation_id: str) -> None:
-        """The step or wait has its end in the log: a cancel of it that is not recorded yet never will be."""
-        if self._cancels:
-            self._cancels.pop(correlation_id, None)
+        """A step or wait has its end in the log, or a hook lost its token: withdrawing it will not be recorded."""
+        if self._withdrawals:
+            self._withdrawals.pop(correlation_id, None)
 
     def head(self) -> Command | None:
         """The decision that the log must record next; None if there is nothing more."""
@@ -112,14 +110,14 @@ class Decisions:
     def matched(self) -> None:
         """The log holds the head now."""
         command = self._pop()
-        if isinstance(command, _CANCELS):
-            self._cancels.pop(command.correlation_id, None)
+        if isinstance(command, _WITHDRAWALS):
+            self._withdrawals.pop(command.correlation_id, None)
 
     def clear(self) -> None:
         """The run is over: nothing more will be written."""
         self._staged.clear()
         self._unmatched.clear()
-        self._cancels.clear()
+        self._withdrawals.clear()
         self._taken = 0
         self.closed = True
 
@@ -134,4 +132,4 @@ class Decisions:
         return self._unmatched.popleft()
 
     def _is_moot(self, command: Command) -> bool:
-        return isinstance(command, _CANCELS) and self._cancels.get(command.correlation_id) is not command
+        return isinstance(command, _WITHDRAWALS) and self._withdrawals.get(command.correlation_id) is not command

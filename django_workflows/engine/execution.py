@@ -98,11 +98,9 @@ class Execution:
         self._check_next(record)
         if record.type in _QUIET:
             self.last_sequence = record.sequence
-        elif record.type == "run_retried":
-            self.last_sequence, self.stale = record.sequence, True
         else:
             with sandbox.draining(), self.runtime.loop:
-                self._feed(record)
+                self._deliver(record)
 
     def replay(self, records: Iterable[Record]) -> None:
         """Feed records in order. A new execution takes a whole log from its start, retries and all.
@@ -120,17 +118,16 @@ class Execution:
         self.runtime.ahead.scan(records)
         with sandbox.draining(), self.runtime.loop:
             for record in records:
-                if record.type == "run_retried":
-                    self.stale = True
-                elif record.type not in _QUIET:
-                    self._feed(record)
+                self._deliver(record)
         self.last_sequence = last
         self.runtime.ahead.clear()
 
     def accept(self, records: Iterable[Record]) -> None:
         """Feed the events just written for :meth:`take`. Then take again: a hook's registration may wake the body."""
-        for record in records:
-            self.deliver(record)
+        with sandbox.draining(), self.runtime.loop:
+            for record in records:
+                self._check_next(record)
+                self._deliver(record)
 
     def begin(self, record: Record) -> None:
         """Start the body, at the time of this record. ``run_started`` does it; so does a first arrival without one."""
@@ -170,6 +167,13 @@ class Execution:
         if self.closed:
             raise RuntimeError(f"The execution of {self.run_id} is closed; replay the log in a new one.")
 
+    def _deliver(self, record: Record) -> None:
+        self.last_sequence = record.sequence
+        if record.type == "run_retried":
+            self.stale = True
+        elif record.type not in _QUIET:
+            self._feed(record)
+
     def _feed(self, record: Record) -> None:
         self.last_sequence = record.sequence
         settle = _SETTLE.get(record.type)
@@ -205,7 +209,7 @@ class Execution:
         if main.done() or loop.exit is not None:
             runtime.decisions.end(conclude(main, loop.exit, runtime.cause))
             self.finished = True
-            tear_down(loop, self._context)
+            tear_down(loop, main)
         else:
             runtime.decisions.commit()
 
@@ -293,7 +297,7 @@ class Execution:
         if not self.finished:
             self.finished = True
             with sandbox.draining(), self.runtime.loop:
-                tear_down(self.runtime.loop, self._context)
+                tear_down(self.runtime.loop, self._main)
         return end
 
     def _match(self, record: Record) -> None:
@@ -318,7 +322,7 @@ class Execution:
         self.runtime.decisions.clear()
         if not self.finished:  # cut off: after force, or at the end of the grace period
             self.finished = True
-            tear_down(self.runtime.loop, self._context)
+            tear_down(self.runtime.loop, self._main)
 
     def _same(self, command: Command, record: Record) -> bool:
         try:
@@ -342,7 +346,7 @@ class Execution:
         self.closed = True
         self.runtime.decisions.closed = True
         with sandbox.draining(), self.runtime.loop:
-            tear_down(self.runtime.loop, self._context)
+            tear_down(self.runtime.loop, self._main)
 
 
 def _payload(command: Command) -> str | None:

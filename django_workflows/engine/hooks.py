@@ -82,26 +82,21 @@ class BodyHook:
             return
         self._disposed = True
         self._payloads.clear()
-        # Before storage has decided there is nothing to dispose, or a request of this very drain to take back.
-        if self._owner is None and (self._registered or self._runtime.decisions.is_staged(self.correlation_id)):
-            self._withdraw()
+        if self._owner is None:
+            self._runtime.decisions.withdraw(DisposeHook(self.correlation_id, cause=self._runtime.cause))
         self._wake(self._readers)
         if not self._registered:
             self._wake(self._registrations)
-
-    def _withdraw(self) -> None:
-        self._runtime.decisions.withdraw(DisposeHook(self.correlation_id, cause=self._runtime.cause))
 
     # --- what events say ---------------------------------------------------------------------------------------------
 
     def created(self) -> None:
         self._registered = True
-        if self._disposed:
-            self._withdraw()
         self._wake(self._registrations)
 
     def conflicted(self, owner: str) -> None:
         self._registered, self._owner = True, owner
+        self._runtime.decisions.ended_by_itself(self.correlation_id)
         self._wake(self._registrations)
         self._wake(self._readers)
 

@@ -76,7 +76,21 @@ def install() -> None:
         if not _installed:
             _installed = True
             sys.addaudithook(_audit)
+            if sys.version_info < (3, 12):
+                _audit_threads()
             os.register_at_fork(after_in_child=_reset)
+
+
+def _audit_threads() -> None:
+    """Python 3.11 has no audit event for a new thread."""
+    module: Any = threading
+    start = module._start_new_thread
+
+    def start_new_thread(*args: Any) -> Any:
+        sys.audit("_thread.start_new_thread", *args)
+        return start(*args)
+
+    module._start_new_thread = start_new_thread
 
 
 def is_draining() -> bool:

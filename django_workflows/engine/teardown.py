@@ -6,12 +6,13 @@ they await never comes. So each coroutine is closed until it stops awaiting thin
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import Context
-from functools import partial
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any
 
@@ -26,21 +27,33 @@ _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 stubborn: list[Any] = []
 
 
-def tear_down(loop: DurableLoop, context: Context) -> None:
-    """Close every task and asynchronous generator of the loop, each in its own context. Never raises."""
+def tear_down(loop: DurableLoop, main: DurableTask | None) -> None:
+    """Close every task and asynchronous generator of the loop, each in its task's context. Never raises."""
     loop.dead = True
     loop.ready.clear()
     tasks = [task for task in loop.tasks if not task.done()]
     for task in tasks:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
     for task in tasks:
-        _close_task(task)
+        with _current(loop, task):
+            _close_task(task)
     for generator in loop.generators:
-        if generator.ag_frame is not None:
-            _close(generator, context, partial(_step_close, generator))
+        if generator.ag_frame is not None and main is not None:
+            with _current(loop, main):
+                _close_generator(generator, main.durable_context)
     loop.tasks.clear()
     loop.generators.clear()
     loop.ready.clear()
+
+
+@contextmanager
+def _current(loop: DurableLoop, task: DurableTask) -> Iterator[None]:
+    """``asyncio.timeout()`` and others raise where there is no current task, which a loop around them may swallow."""
+    asyncio.tasks._enter_task(loop, task)
+    try:
+        yield
+    finally:
+        asyncio.tasks._leave_task(loop, task)
 
 
 def _close_task(task: DurableTask) -> None:
@@ -49,31 +62,41 @@ def _close_task(task: DurableTask) -> None:
         return
     for waiting in _never_awaited(coroutine):
         waiting.close()
-    _close(coroutine, task.durable_context, coroutine.close)
-
-
-def _close(owner: Any, context: Context, close: Callable[[], None]) -> None:
     for _ in range(_ATTEMPTS):
         try:
-            context.run(close)
-            return
-        except RuntimeError as error:
-            if "ignored GeneratorExit" not in str(error):
-                return  # raised by the body's own cleanup
-        except BaseException:  # noqa: BLE001  (the body's cleanup failed; nobody is left to be told)
-            return
-    stubborn.append(owner)
+            task.durable_context.run(coroutine.close)
+        except BaseException as error:  # noqa: BLE001  (mostly of the body's own cleanup; nobody is left to be told)
+            if _says(error, "ignored GeneratorExit"):
+                continue
+        return
+    stubborn.append(coroutine)
 
 
-def _step_close(generator: AsyncGeneratorType[Any, Any]) -> None:
-    """``aclose()`` without a loop: what it awaits never comes, which ends the attempt."""
+def _close_generator(generator: AsyncGeneratorType[Any, Any], context: Context) -> None:
+    try:
+        context.run(_aclose, generator)
+    except BaseException as error:  # noqa: BLE001
+        if _says(error, "already running"):
+            # On Python 3.11 a generator whose reader was closed counts as running for ever. Freeing it runs nothing, as
+            # long as it was not asked to close: its finalizer is the loop's.
+            return
+    if generator.ag_frame is not None:
+        stubborn.append(generator)
+
+
+def _aclose(generator: AsyncGeneratorType[Any, Any]) -> None:
+    """``aclose()`` without a loop. What it awaits never comes."""
     closing: Any = generator.aclose()
     try:
         closing.send(None)
     except (StopIteration, StopAsyncIteration):
         return
     closing.close()
-    raise RuntimeError("asynchronous generator ignored GeneratorExit")
+
+
+def _says(error: BaseException, words: str) -> bool:
+    """Python tells these apart by their message only."""
+    return type(error) is RuntimeError and words in str(error)
 
 
 def _never_awaited(coroutine: Any) -> Iterator[Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from django_workflows.durations import humanize
+
 
 def show_value(value: Any, width: int = 100) -> str:
     """A value on one line, cut to ``width`` characters, with what a terminal would act upon made visible."""
@@ -28,18 +30,7 @@ def show_moment(moment: datetime | None) -> str:
 
 
 def show_span(span: timedelta) -> str:
-    """``0.042 s``, ``3.1 s``, ``2 m 05 s``, ``3 h 20 m``, ``2 d 4 h``."""
-    seconds = max(0.0, span.total_seconds())
-    if seconds < 0.1:
-        return f"{seconds:.3f} s"
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds) // 60
-    if minutes < 100:
-        return f"{minutes} m {int(seconds) % 60:02} s"
-    if minutes < 2 * 24 * 60:
-        return f"{minutes // 60} h {minutes % 60:02} m"
-    return f"{minutes // 1440} d {minutes // 60 % 24} h"
+    return humanize(max(span, timedelta(0)))
 
 
 def error_sentence(error: Any) -> str:

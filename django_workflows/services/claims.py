@@ -145,19 +145,25 @@ def _claim_plain(interest: Interest, limit: int) -> list[Claimed]:
 
 _LOCK = f"""
 WITH locked AS MATERIALIZED (
-    SELECT * FROM django_workflows_run WHERE id = ANY(%s::text[]) ORDER BY id FOR NO KEY UPDATE
+    SELECT * FROM django_workflows_run WHERE id = ANY(%s::text[]) ORDER BY id FOR NO KEY UPDATE {{skip}}
 )
 SELECT {", ".join(RUN_COLUMNS)}, {{now}}, NULL FROM locked
 """
 
 
-def lock_for_outcomes(run_ids: Sequence[str], execute: Any) -> list[Transition]:
-    """Lock these runs in the order of their ids and wait for them; pictures are left to the caller."""
+def lock_for_outcomes(run_ids: Sequence[str], execute: Any, *, skip_locked: bool = False) -> list[Transition]:
+    """Lock these runs in the order of their ids, waiting for them or passing over what is held; pictures are left out."""
     database.require_transaction()
     if not database.is_postgresql():
         return locking.lock_runs(run_ids, pictures=False)
-    rows = execute(_LOCK.format(now=database.sql_now()), [list(run_ids)])
+    skip = "SKIP LOCKED" if skip_locked else ""
+    rows = execute(_LOCK.format(now=database.sql_now(), skip=skip), [list(run_ids)])
     return [_claimed(row).transition for row in rows]
+
+
+def existing_runs(run_ids: Sequence[str]) -> list[str]:
+    """Those of these runs that there are: others may have been pruned."""
+    return list(Run.objects.using(database.alias()).filter(pk__in=run_ids).values_list("pk", flat=True))
 
 
 _CLAIMABLE = f"""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from .. import events
 from ..commands import CompleteRun, ContinueAsNew
-from ..models import Run
 from ..serialization import dumps
-from . import database, runs
+from . import runs
 from .creation import create_runs
+from .event_log import find_last
 from .runs import NewRun
 from .transition import Transition
 
@@ -14,22 +17,36 @@ from .transition import Transition
 def continue_as_new(transition: Transition, command: ContinueAsNew) -> None:
     """Create the successor and complete this run with its id as output: ``{"continued_as": "wrun_…"}``.
 
-    After a cancel request or past its deadline the run ends as that says, and there is no successor.
+    The successor takes over queue, priority, attributes, timeout and, in the eyes of a parent that waits for this run,
+    its place as the child: the parent hears of the last one's end. After a cancel request or past its deadline the run
+    ends as that says, and there is no successor.
     """
     run = transition.run
     if run.cancel_requested_at is not None or run.timed_out_at is not None:
         runs.end_run(transition, CompleteRun("", output=dumps(None)))
         return
-    row = Run.objects.using(database.alias()).only("queue", "deadline_at").get(pk=run.id)
     successor = NewRun(
         workflow=run.workflow,
         input=command.input,
-        queue=row.queue,
+        queue=run.queue,
         priority=run.priority,
         attributes=run.attributes,
         continued_from=run.id,
-        timeout=None if run.deadline_at is None else run.deadline_at - (run.started_at or run.created_at),
+        timeout=allowed_time(transition),
+        parent_id=run.parent_id,
+        parent_correlation_id=run.parent_correlation_id,
+        detached=run.detached,
     )
     create_runs([successor])
+    run.parent_id = None  # in this transition only: the parent is not told of this end
     runs.end_run(transition, CompleteRun("", output=dumps({"continued_as": successor.id})))
     transition.ring_work = True
+
+
+def allowed_time(transition: Transition) -> timedelta | None:
+    """The run's timeout: what lies between its deadline and the beginning of its life; None without a deadline."""
+    run = transition.run
+    if run.deadline_at is None:
+        return None
+    retried = find_last(run.id, events.RunRetried.type) if run.life else None
+    return run.deadline_at - (retried.created_at if retried else run.created_at)

@@ -70,6 +70,12 @@ def ring(channel: str, payloads: Iterable[str] = ("",)) -> None:
         cursor.execute("SELECT pg_notify(%s, p) FROM unnest(%s::text[]) p", [channel, sorted(set(payloads))])
 
 
+def is_lock_timeout(error: BaseException) -> bool:
+    """Whether a lock could not be had within ``lock_timeout``: somebody's transaction takes long."""
+    cause: Any = error.__cause__ or error
+    return getattr(cause, "sqlstate", None) == "55P03"
+
+
 def is_deadlock(error: BaseException) -> bool:
     """Whether PostgreSQL ended this transaction to break a deadlock or a serialization conflict."""
     cause: Any = error.__cause__ or error

@@ -19,7 +19,7 @@ from ..models import Step, Worker
 from ..statuses import StepStatus
 from . import database, steps
 from .claims import Interest
-from .locking import lock_run, read_step
+from .locking import lock_runs, read_step
 from .write import write
 
 
@@ -51,10 +51,10 @@ def beat(worker_id: str, load: int) -> bool:
     return bool(alive.update(heartbeat_at=database.now(), load=load))
 
 
-def set_liveness(worker_id: str, *, lock_trusted: bool, listening: bool) -> None:
-    """After a reconnect: whether the lock is held again, and whether the doorbell works."""
+def set_liveness(worker_id: str, *, lock_key: int, lock_trusted: bool, listening: bool) -> None:
+    """After a reconnect: which lock is held now, whether it proves anything, and whether the doorbell works."""
     rows = Worker.objects.using(database.alias()).filter(pk=worker_id)
-    rows.update(lock_trusted=lock_trusted, listening=listening)
+    rows.update(lock_key=lock_key, lock_trusted=lock_trusted, listening=listening, heartbeat_at=database.now())
 
 
 def stop_worker(worker_id: str) -> None:
@@ -75,7 +75,10 @@ def rescue(worker_ids: Sequence[str]) -> int:
 
 def _rescue_step(run_id: str, step_id: str, worker_id: str) -> int:
     with db_transaction.atomic(using=database.alias()):
-        transition = lock_run(run_id)
+        found = lock_runs([run_id], skip_locked=True, pictures=False)
+        if not found:  # held by a long transaction, perhaps: ``rescue_orphans`` comes by again
+            return 0
+        transition = found[0]
         step = read_step(transition, step_id)
         if step is None or step.status != StepStatus.RUNNING or step.worker_id != worker_id:
             return 0

@@ -118,6 +118,29 @@ def read_waits(transition: Transition) -> None:
         transition.picture.add_wait(WaitRow(*values))
 
 
+def read_all_steps(transition: Transition) -> list[StepRow]:
+    """Every step of the locked run, ended or not; the picture is left as it is."""
+    rows = _of(Step).filter(run_id=transition.run.id).order_by("pk")
+    return [StepRow(*values) for values in _values(rows, STEP_COLUMNS)]
+
+
+def read_all_waits(transition: Transition) -> list[WaitRow]:
+    """Every wait of the locked run, ended or not; the picture is left as it is."""
+    rows = _of(Wait).filter(run_id=transition.run.id).order_by("pk")
+    return [WaitRow(*values) for values in _values(rows, WAIT_COLUMNS)]
+
+
+def read_end(run_id: str) -> tuple[str, Encoded | None, Encoded | None]:
+    """Status, output and error of a run, as they are stored; no lock.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    for status, output, error in _values(_of(Run).filter(pk=run_id), ("status", "output", "error")):
+        return status, output, error
+    raise RunNotFoundError(run_id)
+
+
 def due_run_ids(
     now: datetime, *, queues: Sequence[str] | None, workflows: Sequence[str], code_version: str, limit: int
 ) -> list[str]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from ..exceptions import EntityConflictError
 from ..models import WebhookCall
 from ..serialization import dumps
 from ..webhooks import WebhookRequest, WebhookResponse
 from . import database
+from .lookout import NOTHING
+from .transition import Transition
+
+
+def hold_call(transition: Transition, correlation_id: str, call_id: str) -> None:
+    """Note, in the transaction that delivers the request, that its caller waits for an answer."""
+    WebhookCall.objects.using(database.alias()).create(
+        id=call_id, run_id=transition.run.id, correlation_id=correlation_id, created_at=transition.now
+    )
 
 
 def answer_call(request: WebhookRequest, response: WebhookResponse) -> None:
@@ -16,8 +28,43 @@ def answer_call(request: WebhookRequest, response: WebhookResponse) -> None:
         EntityConflictError: it was answered before, or has been told 504, or nobody waits for an answer.
     """
     rows = WebhookCall.objects.using(database.alias())
-    call_id = getattr(request, "call_id", None)
-    waiting = rows.filter(pk=call_id, answered_at__isnull=True, expired_at__isnull=True)
-    if call_id is None or not waiting.update(response=dumps(response), answered_at=database.now()):
+    waiting = rows.filter(pk=request.reply_to, answered_at__isnull=True, expired_at__isnull=True)
+    if request.reply_to is None or not waiting.update(response=dumps(response), answered_at=database.now()):
         raise EntityConflictError("This webhook call takes no answer: it was answered before, or its caller has left.")
-    database.ring(database.NEWS, [str(call_id)])
+    database.ring(database.NEWS, [request.reply_to])
+
+
+def expire_call(call_id: str) -> WebhookResponse | None:
+    """The caller will wait no longer. None, or the answer that came at the last moment and has to be given."""
+    rows = WebhookCall.objects.using(database.alias()).filter(pk=call_id)
+    if rows.filter(answered_at__isnull=True).update(expired_at=database.now()):
+        return None
+    return rows.values_list("response", flat=True).first()
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseQuestion:
+    """The answer to a held call."""
+
+    call_id: str
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return (self.call_id,)
+
+
+class CallResponses:
+    """Answers with the :class:`WebhookResponse`; with None for a call that was told 504 or is gone."""
+
+    def look(self, questions: Sequence[ResponseQuestion]) -> Sequence[object]:
+        rows = WebhookCall.objects.using(database.alias()).filter(pk__in=[question.call_id for question in questions])
+        found = {row.pk: row for row in rows}
+        return [self._answer(found.get(question.call_id)) for question in questions]
+
+    def _answer(self, call: WebhookCall | None) -> object:
+        if call is None or call.expired_at is not None:
+            return None
+        return call.response if call.answered_at is not None else NOTHING
+
+
+RESPONSES = CallResponses()

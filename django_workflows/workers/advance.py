@@ -38,6 +38,8 @@ class Work:
     starts: list[str] = field(default_factory=list)
     #: the log has grown in another transaction: a body at hand has to catch up under the lock
     foreign: bool = False
+    #: how often the run was found held by somebody else's transaction
+    tries: int = 0
 
 
 class NeedsLockError(Exception):

@@ -12,7 +12,9 @@ on with its next step, without handing over to anybody.
 from __future__ import annotations
 
 import logging
+import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,10 +72,11 @@ class Advancer:
         begin: Callable[[Attempt], None],
         watch: Watch,
         webhook_url: Callable[[str], str],
+        connection: AdvancingConnection | None = None,
     ) -> None:
         self.worker_id = worker_id
         self.interest = interest
-        self.connection = AdvancingConnection()
+        self.connection = connection or AdvancingConnection()
         self.bodies = Bodies(conf.settings.CACHE_SIZE)
         #: attempts in hand by step id, from their start's commit to their outcome
         self.in_hand: dict[str, Attempt] = {}
@@ -86,6 +89,8 @@ class Advancer:
         self._begin = begin
         self._inbox: deque[Outcome] = deque()
         self._backlog: deque[tuple[str, str]] = deque()
+        #: works whose run a long transaction holds, and when (``time.monotonic()``) to try again
+        self._deferred: list[tuple[float, Work]] = []
         self._turn = threading.RLock()
         self._advance = Advance(worker_id, interest, watch, self._take_slots)
         settings = ExecutionSettings(
@@ -115,8 +120,10 @@ class Advancer:
 
     def report(self, outcome: Outcome) -> None:
         """Take an outcome; a turn records it. Safe from any thread."""
-        self.in_hand.pop(outcome.attempt.step.id, None)
-        self._inbox.append(outcome)
+        attempt = outcome.attempt
+        self._inbox.append(outcome)  # first: at no moment may an attempt seem to be unknown here
+        if self.in_hand.get(attempt.step.id) is attempt:
+            del self.in_hand[attempt.step.id]
 
     def rename(self, worker_id: str) -> None:
         """Go on as another worker; what the old one had in hand is no longer ours."""
@@ -130,14 +137,21 @@ class Advancer:
         """No turn is taken during the block."""
         with self._turn:
             yield
+        self.try_turn()  # what was reported meanwhile found the turn taken
 
     def known_steps(self) -> set[str]:
         """Steps that are in hand, or whose outcome waits to be recorded."""
-        return set(self.in_hand) | {outcome.attempt.step.id for outcome in list(self._inbox)}
+        waiting = [*self._inbox, *(outcome for _, work in self._deferred for outcome in work.outcomes)]
+        return {outcome.attempt.step.id for outcome in waiting} | set(list(self.in_hand))
 
     @property
     def has_news(self) -> bool:
-        return bool(self._inbox)
+        return bool(self._inbox or self._deferred)
+
+    @property
+    def next_deferred(self) -> float | None:
+        """``time.monotonic()`` when a run that somebody held is tried again."""
+        return min((at for at, _ in self._deferred), default=None)
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
@@ -149,31 +163,30 @@ class Advancer:
             finally:
                 self._turn.release()
 
-    def turn(self, *, claim: bool = True) -> bool:
-        """Take the turn. True: something was done, so there may be more.
+    def turn(self, *, claim: bool = True) -> int:
+        """Take the turn. Returns how many due runs were claimed: ``MIN_CLAIM`` or more mean that there may be others.
 
         Raises:
             ConnectionLostError: the database is away.
         """
         with self._turn:
-            busy = self._take_turn(claim=claim)
+            claimed = self._take_turn(claim=claim)
         self.try_turn()  # what came in between the last look and the release
-        return busy
+        return claimed
 
-    def _take_turn(self, *, claim: bool) -> bool:
+    def _take_turn(self, *, claim: bool) -> int:
         works = self._gather()
-        done = False
+        claimed = 0
         try:
             with self.connection.lent():
                 leftover = self._behind_fence(works) if self.connection.is_postgresql else works
                 if leftover or claim:
-                    self._under_lock(leftover, claim=claim)
-                done = bool(works or self._done)
+                    claimed = self._under_lock(leftover, claim=claim)
                 self._hand_out()
         except (DatabaseError, InterfaceError) as error:
             self._put_back(works)
             raise ConnectionLostError(str(error)) from error
-        return done
+        return claimed
 
     def _gather(self) -> list[Work]:
         """Outcomes by run, bodies whose time has come, and pending steps for which slots are free now."""
@@ -185,6 +198,7 @@ class Advancer:
                 work.foreign = True
             else:
                 work.outcomes.append(outcome)
+        self._take_deferred(works)
         for run_id in self.bodies.due(self.connection.now(), MAX_TIMERS):
             works.setdefault(run_id, Work(run_id))
         room = self.room
@@ -194,6 +208,25 @@ class Advancer:
                 works.setdefault(run_id, Work(run_id)).starts.append(correlation_id)
                 room -= 1
         return list(works.values())
+
+    def _take_deferred(self, works: dict[str, Work]) -> None:
+        now, waiting = time.monotonic(), self._deferred
+        self._deferred = [item for item in waiting if item[0] > now]
+        for at, work in waiting:
+            if at <= now:
+                known = works.setdefault(work.run_id, work)
+                if known is not work:
+                    known.outcomes[:0] = work.outcomes
+                    known.tries = work.tries
+
+    def _defer(self, work: Work) -> None:
+        """Somebody's transaction holds the run: what was reported waits, and nobody else waits with it."""
+        work.tries += 1
+        work.starts.clear()
+        self.bodies.drop(work.run_id)
+        if work.outcomes:
+            pause = min(0.02 * 2.0 ** min(work.tries, 10), 1.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads them
+            self._deferred.append((time.monotonic() + pause, work))
 
     def _put_back(self, works: Sequence[Work]) -> None:
         """Outcomes wait until the database is back. Whether the last commit went through is then read from the rows."""
@@ -291,8 +324,11 @@ class Advancer:
 
     # --- under the lock ----------------------------------------------------------------------------------------------
 
-    def _under_lock(self, works: Sequence[Work], *, claim: bool) -> None:
-        """Advance these runs, and with ``claim`` those that are due, in one transaction; one by one if that fails."""
+    def _under_lock(self, works: Sequence[Work], *, claim: bool) -> int:
+        """Advance these runs, and with ``claim`` those that are due, in one transaction; one by one if that fails.
+
+        Returns how many due runs were claimed.
+        """
         limit = max(self.room, MIN_CLAIM) if claim else 0
         results: list[_Result] = []
         try:
@@ -308,17 +344,24 @@ class Advancer:
                 logger.debug("A batch of %d runs failed (%s); they are done one by one.", len(by_run), error)
             for work in by_run.values():
                 self._alone(work)
-            return
+            return max(0, len(by_run) - len(works))
         for result in results:
             self._settle(result)
+        return max(0, len(results) - len(works))
 
     def _batch(self, works: Sequence[Work], limit: int, results: list[_Result]) -> None:
+        held: list[Work] = []
         with transaction.atomic(using=database.alias()):
             by_run = {work.run_id: work for work in works}
             found: dict[str, claims.Claimed] = {}
-            if works:  # waited for in the order of their ids, before the due ones, which are never waited for
-                for locked in claims.lock_for_outcomes(sorted(by_run), self.connection.execute):
+            # waited for in the order of their ids, before the due ones, which are never waited for
+            if fresh := sorted(run_id for run_id, work in by_run.items() if not work.tries):
+                for locked in claims.lock_for_outcomes(fresh, self.connection.execute):
                     found[locked.run.id] = claims.Claimed(locked, None)
+            if again := [run_id for run_id, work in by_run.items() if work.tries]:
+                for locked in claims.lock_for_outcomes(again, self.connection.execute, skip_locked=True):
+                    found[locked.run.id] = claims.Claimed(locked, None)
+                held = [by_run[run_id] for run_id in claims.existing_runs(again) if run_id not in found]
             if limit:
                 for claimed in claims.claim_due_runs(self.interest, limit, self.connection.execute):
                     found.setdefault(claimed.transition.run.id, claimed)
@@ -328,6 +371,8 @@ class Advancer:
                 results.append(result)
                 self._locked(result, recalled.foreign)
             write([result.transition for result in results])
+        for work in held:
+            self._defer(work)
         for result in results:
             self.connection.set_clock_from(result.transition)
 
@@ -351,15 +396,11 @@ class Advancer:
                 result.body.execution.close()
 
     def _alone(self, work: Work) -> None:
-        """Advance one run in its own transaction, waiting for its locks as long as it takes; park it if it cannot be."""
+        """Advance one run in its own transaction; put it off if somebody holds it, park it if it cannot be advanced."""
         for attempt in range(_TRIES):
             results: list[_Result] = []
             try:
-                with transaction.atomic(using=database.alias()):
-                    if self.connection.is_postgresql:
-                        with database.connection().cursor() as cursor:
-                            cursor.execute("SET LOCAL lock_timeout = 0")
-                    self._batch([work], 0, results)
+                self._batch([work], 0, results)
             except Exception as error:
                 self._undo(results)
                 if not self.connection.usable:
@@ -374,20 +415,40 @@ class Advancer:
 
     def _park(self, work: Work, error: Exception) -> None:
         """The run cannot be advanced here: record what was reported, say why, and try again later."""
-        logger.warning("Run %s cannot be advanced: %s", work.run_id, error, exc_info=not _expected(error))
-        reason = str(error) if _expected(error) else f"internal error: {type(error).__name__}: {error}"
+        waits = database.is_lock_timeout(error)
+        if waits:
+            reason = "Another transaction holds what the run needs: its row, or the token of a hook."
+        else:
+            logger.warning("Run %s cannot be advanced: %s", work.run_id, error, exc_info=not _expected(error))
+            reason = str(error) if _expected(error) else f"internal error: {type(error).__name__}: {error}"
+        for outcomes in (work.outcomes, []):  # what was reported may itself be what cannot be written
+            try:
+                found = self._block(work.run_id, outcomes, reason)
+            except Exception:
+                if not self.connection.usable:
+                    raise
+                logger.exception("Run %s cannot be parked with what its steps reported.", work.run_id)
+                continue
+            if not found and claims.existing_runs([work.run_id]):
+                self._defer(work)
+            return
+
+    def _block(self, run_id: str, outcomes: Sequence[Outcome], reason: str) -> bool:
+        """Record outcomes and park the run. False: somebody holds it, or it is gone."""
         with transaction.atomic(using=database.alias()):
-            for locked in locking.lock_runs([work.run_id]):
-                for outcome in work.outcomes:
+            found = locking.lock_runs([run_id], skip_locked=True)
+            for locked in found:
+                for outcome in outcomes:
                     record_outcome(locked, outcome)
                 runs.block_run(locked, reason, self.interest.code_version)
                 write([locked])
+        return bool(found)
 
     # --- pending steps -----------------------------------------------------------------------------------------------
 
     def claim_steps(self) -> bool:
         """Start steps that wait for any worker, as many as there is room for. True: some were started."""
-        with self._turn:
+        with self.paused():
             room = self.room
             if not room:
                 return False
@@ -399,8 +460,9 @@ class Advancer:
                     begun = bool(self._begun)
                     self._hand_out()
             except (DatabaseError, InterfaceError) as error:
+                contended = self.connection.usable and (database.is_deadlock(error) or database.is_lock_timeout(error))
                 self._put_back([])
-                if self.connection.usable and database.is_deadlock(error):
+                if contended:
                     return True
                 raise ConnectionLostError(str(error)) from error
             return begun
@@ -411,7 +473,7 @@ class Advancer:
             by_run.setdefault(run_id, []).append(correlation_id)
         results = []
         with transaction.atomic(using=database.alias()):
-            for locked in claims.lock_for_outcomes(sorted(by_run), self.connection.execute):
+            for locked in claims.lock_for_outcomes(sorted(by_run), self.connection.execute, skip_locked=True):
                 work = Work(locked.run.id, starts=by_run[locked.run.id])
                 body = self._recall.in_step(locked)
                 result = _Result(work, locked, body)

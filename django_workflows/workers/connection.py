@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..services import database
@@ -19,6 +19,9 @@ _SESSION = (
     "SET idle_in_transaction_session_timeout = '15s'",
     "SET client_connection_check_interval = '500ms'",
     "SET lock_timeout = '300ms'",
+    # short statements with arrays: planning them anew, or compiling them, costs more than they do
+    "SET jit = off",
+    "SET plan_cache_mode = force_generic_plan",
 )
 
 
@@ -30,6 +33,7 @@ class AdvancingConnection:
         self._wrapper: BaseDatabaseWrapper | None = None
         #: statements can be prepared: the connection is known to be direct
         self.prepare = False
+        self._statements: Any = None
         self._offset = timedelta(0)
         self.is_postgresql = database.is_postgresql()
 
@@ -54,6 +58,7 @@ class AdvancingConnection:
             self._wrapper = wrapper
         wrapper = self._wrapper
         if wrapper.connection is None:
+            self._statements = None
             wrapper.ensure_connection()
             if self.is_postgresql:
                 with wrapper.cursor() as cursor:
@@ -73,12 +78,16 @@ class AdvancingConnection:
             self._wrapper.needs_rollback = False
 
     def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Run one statement on the open connection with server-side binding, prepared after a few times."""
-        import psycopg
-
+        """Run one statement on the open connection; prepared, where the connection is known to be direct."""
         assert self._wrapper is not None
-        with self._wrapper.wrap_database_errors, psycopg.Cursor(self._wrapper.connection) as cursor:  # type: ignore[arg-type]
-            cursor.execute(text.encode(), values, prepare=self.prepare or None)
+        if self.prepare:
+            if self._statements is None:
+                from .statements import Statements  # needs psycopg, which SQLite does without
+
+                self._statements = Statements(self._wrapper.connection, self._wrapper.wrap_database_errors)
+            return self._statements.execute(text, values)
+        with self._wrapper.cursor() as cursor:
+            cursor.execute(text, values)
             return cursor.fetchall() if cursor.description else []
 
     @property
@@ -111,3 +120,29 @@ class AdvancingConnection:
         return datetime.fromtimestamp(time.monotonic(), tz=UTC) + self._offset
 
 
+class BorrowedConnection(AdvancingConnection):
+    """The calling thread's own connection, for an advancer that works inside a test's transaction.
+
+    Each statement of a turn has a savepoint of its own, so that one that fails does not spoil the transaction around it.
+    """
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        connections[self._alias].ensure_connection()
+        yield
+
+    def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with transaction.atomic(using=self._alias), connections[self._alias].cursor() as cursor:
+            cursor.execute(text, values)
+            return cursor.fetchall() if cursor.description else []
+
+    @property
+    def usable(self) -> bool:
+        connection = connections[self._alias].connection
+        return connection is not None and not getattr(connection, "closed", False)
+
+    def close(self) -> None:
+        """It belongs to somebody else."""
+
+    def now(self) -> datetime:
+        return database.now()

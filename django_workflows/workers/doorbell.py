@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from django.db import OperationalError
+
 from .. import conf
 from ..services import database
 from ..services.news import listening_connection
@@ -34,10 +36,25 @@ class Doorbell:
         self._retry_at = 0.0
 
     def open(self) -> None:
-        """Connect, take the lock, prove it from a second connection, and listen."""
+        """Connect, take a lock, prove it from a second connection, and listen.
+
+        Raises:
+            django.db.OperationalError: the database is away.
+        """
         if not self._wanted or self._connection is not None:
             return
+        import psycopg
+
+        try:
+            self._open()
+        except psycopg.Error as error:
+            self.close()
+            raise OperationalError(str(error)) from error
+
+    def _open(self) -> None:
         self._connection = listening_connection(self._alias)
+        # A new key each time: after a cut network the server may keep the old session, and its lock, for a while.
+        self.lock_key = secrets.randbits(62)
         self._connection.execute("SELECT pg_advisory_lock(%s)", [self.lock_key])
         self.lock_trusted = self._prove_lock()
         self.listening = bool(conf.settings.LISTEN) and self.lock_trusted
@@ -60,17 +77,34 @@ class Doorbell:
 
     def wait(self, timeout: float) -> bool:
         """Wait at most ``timeout`` seconds. True: somebody rang."""
-        sources: list[Any] = [self._read]
-        if self._connection is not None:
-            sources.append(self._connection.fileno())
+        sources = [self._read]
+        if (server := self._socket()) is not None:
+            sources.append(server)
         readable, _, _ = select.select(sources, [], [], max(0.0, timeout))
         if self._read in readable:
             with suppress(BlockingIOError):
                 while os.read(self._read, 4096):
                     pass
-        if len(sources) == 2 and sources[1] in readable:
+        if server in readable:
             return self._hear()
         return bool(readable)
+
+    def check(self) -> None:
+        """Close what the server has closed. A connection that lives keeps its lock."""
+        server = self._socket()
+        if server is not None and select.select([server], [], [], 0)[0]:
+            self._hear()
+
+    def _socket(self) -> int | None:
+        import psycopg
+
+        if self._connection is None:
+            return None
+        try:
+            return int(self._connection.fileno())
+        except psycopg.Error:
+            self.close()
+            return None
 
     def _hear(self) -> bool:
         import psycopg

@@ -18,7 +18,7 @@ from ..registry import step_names, workflow_names
 from ..services import claims, database, leases, outbox, retention
 from ..services.claims import Interest, Outlook
 from ..services.urls import webhook_url
-from .advancer import Advancer, ConnectionLostError
+from .advancer import MIN_CLAIM, Advancer, ConnectionLostError
 from .attempts import Attempt
 from .bodies import until
 from .code_version import code_version
@@ -30,6 +30,8 @@ from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
+#: seconds after which a worker looks around when a ring has brought it something: there may be steps to claim, too
+SOON = 0.05
 #: seconds between two rounds of housekeeping that nobody waits for
 HOUSEKEEPING = 60.0
 
@@ -126,18 +128,21 @@ class WorkerProcess:
         self._beat_at = time.monotonic() + conf.settings.HEARTBEAT_INTERVAL
 
     def _round(self, rang: bool) -> bool:
-        """One round: what has come in, what is due, what time asks for. True: there is nothing more to do now."""
+        """One round: what has come in, what is due, what time asks for. True: the loop may wait."""
         if self.advancer.uncertain:
             self._reconcile()
         self.executor.overdue()
         due = rang or self._is_due()
-        busy = self.advancer.turn(claim=due)
-        if due and not busy:
-            busy = self.advancer.claim_steps()
+        claimed = self.advancer.turn(claim=due)
+        more = claimed >= MIN_CLAIM
+        if due and not claimed:
+            more = self.advancer.claim_steps()
+        elif due:
+            self._look_at = min(self._look_at, time.monotonic() + SOON)
         if time.monotonic() >= self._look_at:
             self._look()
         self._upkeep()
-        return not busy and not self.advancer.has_news
+        return not more
 
     def _is_due(self) -> bool:
         """Whether time alone has made something due since the last look."""
@@ -168,7 +173,8 @@ class WorkerProcess:
     def _look(self) -> Outlook:
         in_hand = [(a.step.id, a.number) for a in list(self.advancer.in_hand.values())]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
-        with self.advancer.connection.lent():
+        # not while another thread has the turn: the connection is its
+        with self.advancer.paused(), self.advancer.connection.lent():
             outlook = claims.look(self.interest, self.worker_id, in_hand, timeout, self.advancer.connection.execute)
             self.advancer.connection.set_clock(outlook.now)
         self._outlook, self._outlook_at = outlook, time.monotonic()
@@ -215,8 +221,9 @@ class WorkerProcess:
 
     def _lose(self, error: Exception) -> None:
         logger.warning("The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__)
-        self.advancer.uncertain = True
-        self.advancer.connection.close()
+        with self.advancer.paused():
+            self.advancer.uncertain = True
+            self.advancer.connection.close()
         self.doorbell.close()
         self._outlook = None
         self._look_at = 0.0

@@ -30,6 +30,7 @@ class Command(BaseCommand):
                 formatter_class=argparse.RawDescriptionHelpFormatter,
             )
             subcommand.add_arguments(child)
+            _take_base_options(child)
             child.set_defaults(run=subcommand.run)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,6 +48,16 @@ class Command(BaseCommand):
 
     def style_is_coloured(self, options: dict[str, Any]) -> bool:
         return not options.get("no_color") and (self.stdout.isatty() or bool(options.get("force_color")))
+
+
+def _take_base_options(parser: argparse.ArgumentParser) -> None:
+    """Django's own options are understood behind the subcommand, too: ``workflows worker -v 2``."""
+    options = parser.add_argument_group("options of every management command")
+    options.add_argument("-v", "--verbosity", type=int, choices=[0, 1, 2, 3], default=argparse.SUPPRESS)
+    for name in ("--settings", "--pythonpath"):
+        options.add_argument(name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
+        options.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _database_advice(error: DatabaseError) -> str:

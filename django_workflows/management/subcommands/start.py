@@ -35,7 +35,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(console: Console, options: argparse.Namespace) -> int:
-    args, kwargs = _split(parse_json(options.arguments, "The arguments"))
+    args, kwargs = _split(parse_json(options.arguments, "The arguments are"))
     names = ("queue", "idempotency_key", "priority", "run_after", "timeout")
     using = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     try:

@@ -59,5 +59,5 @@ def parse_json(text: str, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise CommandError(
-            f"{what} is not JSON ({error}). Quote it for the shell, for example: '[42]' or '{{\"approved\": true}}'."
+            f"{what} not JSON ({error}). Quote it for the shell, for example: '[42]' or '{{\"approved\": true}}'."
         ) from None

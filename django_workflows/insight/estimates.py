@@ -1,0 +1,63 @@
+"""Counts of large tables that take no time: exact while they are small, the planner's estimate beyond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connections
+from django.db.models import QuerySet
+
+from ..models import Run
+from ..services import database
+
+#: rows that are counted one by one
+EXACT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    value: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.value:,}" if self.exact else f"≈ {_rounded(self.value):,}"
+
+
+def _rounded(value: int) -> int:
+    """Two digits: an estimate is no better than that."""
+    size = 10 ** max(len(str(value)) - 2, 0)
+    return round(value / size) * size
+
+
+def bounded(rows: QuerySet[Run], limit: int = EXACT) -> int:
+    """How many rows, but at most ``limit``."""
+    return rows.order_by()[:limit].count()
+
+
+def count_by_status(statuses: list[str]) -> dict[str, Count]:
+    """Runs of each status: exact up to ``EXACT``, beyond that the planner's estimate."""
+    alias = database.alias()
+    shares, total = _statistics() if connections[alias].vendor == "postgresql" else ({}, 0)
+    found = {}
+    for status in statuses:
+        exact = bounded(Run.objects.using(alias).filter(status=status), EXACT + 1)
+        if exact <= EXACT or connections[alias].vendor != "postgresql":
+            found[status] = Count(exact, exact <= EXACT)
+        else:
+            found[status] = Count(max(int(shares.get(status, 0.0) * total), EXACT), exact=False)
+    return found
+
+
+_STATISTICS = """
+SELECT c.reltuples::bigint, s.most_common_vals::text::text[], s.most_common_freqs
+FROM pg_class c LEFT JOIN pg_stats s ON s.tablename = c.relname AND s.attname = 'status'
+WHERE c.oid = 'django_workflows_run'::regclass
+"""
+
+
+def _statistics() -> tuple[dict[str, float], int]:
+    with connections[database.alias()].cursor() as cursor:
+        cursor.execute(_STATISTICS)
+        row = cursor.fetchone()
+    total, values, shares = row or (0, None, None)
+    return dict(zip(values or [], shares or [], strict=False)), max(int(total), 0)

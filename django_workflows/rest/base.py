@@ -1,0 +1,88 @@
+"""What all views of the REST API share."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+from rest_framework.exceptions import ParseError
+from rest_framework.generics import GenericAPIView
+from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from ..exceptions import RunNotFoundError
+from ..ids import new_id
+from ..models import Run
+from . import errors, schemas
+from .permissions import permission_classes
+from .queries import rows
+
+_ID_LENGTH = len(new_id("wrun"))
+
+
+class JsonParser(BaseParser):
+    """JSON as RFC 8259 has it: UTF-8 whatever the content type claims, no NaN. Everything else is a 400."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        try:
+            return json.loads(stream.read().decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
+            raise ParseError(f"The body cannot be read as JSON: {error or type(error).__name__}.") from None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+class ApiView(GenericAPIView[Any]):
+    """Closed unless the project opens it; errors as ``{"code", "detail"}``; its own throttle scope."""
+
+    throttle_scope = "workflows_api"
+    parser_classes = (JsonParser, FormParser, MultiPartParser)
+    pagination_class = None
+    filter_backends = ()
+    schema = schemas.auto_schema()
+    queryset = Run.objects.none()  # for permission classes that ask which model this is about
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        if request.encoding is not None:
+            request.encoding = "utf-8"  # a foreign charset may be none at all, and then fails in odd places
+        return super().initialize_request(request, *args, **kwargs)
+
+    def get_permissions(self) -> list[BasePermission]:  # type: ignore[override]
+        return [permission() for permission in permission_classes()]
+
+    def get_exception_handler(self) -> Any:
+        return errors.handle
+
+    def get_run(self, run_id: str) -> Run:
+        """The run that the URL names, if the caller may see it.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        if len(run_id) != _ID_LENGTH or not run_id.isascii() or not run_id.isprintable():
+            raise RunNotFoundError(errors.printable(run_id[:_ID_LENGTH]))
+        run = rows(Run).defer("input", "output", "error").filter(pk=run_id).first()
+        if run is None:
+            raise RunNotFoundError(run_id)
+        self.check_object_permissions(self.request, run)
+        return run
+
+
+def hide_from_log(response: HttpResponseBase) -> HttpResponseBase:
+    """Django logs the path of every refused request; where the path holds a token, it must not."""
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response

@@ -1,0 +1,59 @@
+"""What the OpenAPI document says, where drf-spectacular is installed; nothing where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+try:
+    from drf_spectacular.openapi import AutoSchema
+    from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+
+    INSTALLED = True
+except ImportError:
+    INSTALLED = False
+
+    def extend_schema(**_: Any) -> Callable[[F], F]:  # type: ignore[no-redef]
+        return lambda view: view
+
+    def extend_schema_field(*_: Any, **__: Any) -> Callable[[F], F]:  # type: ignore[no-redef]
+        return lambda field: field
+
+    class OpenApiParameter:  # type: ignore[no-redef]
+        QUERY = HEADER = PATH = ""
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    class OpenApiResponse:  # type: ignore[no-redef]
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+
+def auto_schema() -> Any:
+    """The schema object of our views: they can be described whatever the project's own views use."""
+    if INSTALLED:
+        return AutoSchema()
+    from rest_framework.schemas import DefaultSchema
+
+    return DefaultSchema()
+
+
+def query(name: str, description: str, type: Any = str, *, many: bool = False, **more: Any) -> OpenApiParameter:
+    return OpenApiParameter(name, type, OpenApiParameter.QUERY, description=description, many=many, **more)
+
+
+def header(name: str, description: str) -> OpenApiParameter:
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
+
+
+__all__ = [
+    "INSTALLED",
+    "OpenApiParameter",
+    "OpenApiResponse",
+    "auto_schema",
+    "extend_schema",
+    "extend_schema_field",
+    "header",
+    "query",
+]

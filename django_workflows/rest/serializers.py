@@ -1,0 +1,255 @@
+"""The shapes of requests and answers. Answers are read-only: keys are the columns of the tables, times ISO 8601."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from ..events import TYPES
+from ..statuses import RunStatus, StepStatus, WaitStatus
+from .plain import to_plain
+from .queries import plain_column
+from .schemas import extend_schema_field
+
+#: payload keys of an event that no door shows: who knows a run's seed can compute its random numbers
+_HIDDEN = {"run_created": ("seed",)}
+
+
+@extend_schema_field({})
+class AnyJson(serializers.Field[Any, Any, Any, Any]):
+    """Any JSON value. From an HTML form: its text, read as JSON."""
+
+    def get_value(self, dictionary: Mapping[str, Any]) -> Any:
+        if not hasattr(dictionary, "getlist"):
+            return super().get_value(dictionary)
+        if self.field_name not in dictionary or dictionary[self.field_name] == "":
+            return empty
+        return _FormText(dictionary[self.field_name])
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if data is empty:
+            return super().run_validation(data)
+        return self.to_internal_value(data)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, _FormText):
+            return data
+        try:
+            return json.loads(data, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise serializers.ValidationError("This is not JSON.", code="invalid") from None
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class _FormText(str):
+    """Text from an HTML form."""
+
+    __slots__ = ()
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+@extend_schema_field({"nullable": True})
+class Payload(serializers.Field[Any, Any, Any, Any]):
+    """A payload column as plain JSON; left out under ``?data=none``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, **kwargs)
+
+    def get_attribute(self, instance: Any) -> Any:
+        return plain_column(instance, str(self.field_name))
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+@extend_schema_field({"type": "string", "format": "date-time"})
+class Moment(serializers.Field[Any, Any, Any, Any]):
+    """A point in time, in UTC, with microseconds."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, **kwargs)
+
+    def to_representation(self, value: Any) -> str:
+        text: str = value.astimezone(UTC).isoformat(timespec="microseconds")
+        return text.replace("+00:00", "Z")
+
+
+def _text(**kwargs: Any) -> serializers.CharField:
+    return serializers.CharField(read_only=True, **kwargs)
+
+
+def _number() -> serializers.IntegerField:
+    return serializers.IntegerField(read_only=True)
+
+
+class Answer(serializers.Serializer[Any]):
+    """Base of what is rendered. ``context["data"]`` False leaves the payloads out."""
+
+    payloads: tuple[str, ...] = ()
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if not self.context.get("data", True):
+            for name in self.payloads:
+                fields.pop(name)
+        return fields
+
+
+class RunAnswer(Answer):
+    payloads = ("input", "output", "error")
+
+    id = _text()
+    workflow = _text()
+    queue = _text()
+    priority = _number()
+    status = serializers.ChoiceField([s.value for s in RunStatus], read_only=True)
+    input = Payload(required=False)
+    output = Payload(required=False)
+    error = Payload(required=False)
+    error_code = _text()
+    attributes = serializers.DictField(child=serializers.CharField(), read_only=True)
+    idempotency_key = _text(allow_null=True)
+    parent = _text(source="parent_id", allow_null=True)
+    forked_from = _text()
+    continued_from = _text()
+    created_at = Moment()
+    started_at = Moment(allow_null=True)
+    completed_at = Moment(allow_null=True)
+    deadline_at = Moment(allow_null=True)
+    cancel_requested_at = Moment(allow_null=True)
+    wake_at = Moment(allow_null=True)
+    expires_at = Moment(allow_null=True)
+    last_sequence = _number()
+    blocked_reason = _text()
+
+
+class StepAnswer(Answer):
+    payloads = ("input", "output", "error")
+
+    id = _text()
+    run = _text(source="run_id")
+    correlation_id = _text()
+    name = _text()
+    status = serializers.ChoiceField([s.value for s in StepStatus], read_only=True)
+    input = Payload(required=False)
+    output = Payload(required=False)
+    error = Payload(required=False)
+    attempt = _number()
+    queue = _text()
+    available_at = Moment()
+    worker = _text(source="worker_id", allow_null=True)
+    created_at = Moment()
+    started_at = Moment(allow_null=True)
+    completed_at = Moment(allow_null=True)
+
+
+class HookAnswer(Answer):
+    payloads = ("metadata",)
+
+    id = _text()
+    run = _text(source="run_id")
+    correlation_id = _text()
+    token = _text()
+    is_webhook = serializers.BooleanField(read_only=True)
+    metadata = Payload(required=False)
+    created_at = Moment()
+    disposed_at = Moment(allow_null=True)
+
+
+class WaitAnswer(Answer):
+    id = _text()
+    run = _text(source="run_id")
+    correlation_id = _text()
+    status = serializers.ChoiceField([s.value for s in WaitStatus], read_only=True)
+    due_at = Moment()
+    created_at = Moment()
+    completed_at = Moment(allow_null=True)
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class EventPayload(Payload):
+    def get_attribute(self, instance: Any) -> Any:
+        payload = to_plain(instance.data)
+        for name in _HIDDEN.get(instance.type, ()):
+            payload.pop(name, None)
+        return payload
+
+
+class EventAnswer(Answer):
+    payloads = ("payload",)
+
+    run = _text(source="run_id")
+    sequence = _number()
+    type = serializers.ChoiceField(sorted(TYPES), read_only=True)
+    correlation_id = _text()
+    payload = EventPayload(required=False)
+    created_at = Moment()
+
+
+class Chunk(serializers.Serializer[Any]):
+    index = serializers.IntegerField()
+    value = AnyJson()
+
+
+class StreamPage(serializers.Serializer[Any]):
+    results = Chunk(many=True)
+    next_index = serializers.IntegerField(help_text="Where to go on reading.")
+    done = serializers.BooleanField(help_text="The stream is closed, or its run has ended: nothing will follow.")
+
+
+class ErrorAnswer(serializers.Serializer[Any]):
+    code = serializers.CharField(help_text="What machines test.")
+    detail = serializers.CharField(help_text="A sentence for people.")
+    errors = AnyJson(required=False, help_text="Per field, where fields were refused.")
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+class StartRequest(serializers.Serializer[Any]):
+    args = AnyJson(default=list, help_text="Positional arguments: a list.")
+    kwargs = AnyJson(default=dict, help_text="Named arguments: an object.")
+    idempotency_key = serializers.CharField(
+        max_length=255, required=False, allow_null=True, default=None, trim_whitespace=False
+    )
+
+    def validate_args(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise serializers.ValidationError("A list is expected.")
+        return value
+
+    def validate_kwargs(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("An object is expected.")
+        return value
+
+
+class CancelRequest(serializers.Serializer[Any]):
+    reason = serializers.CharField(
+        max_length=1000, required=False, allow_null=True, allow_blank=True, default=None, trim_whitespace=False
+    )
+    force = serializers.BooleanField(default=False, help_text="End the run at once, without its cleanup.")
+
+
+class RetryRequest(serializers.Serializer[Any]):
+    """Nothing to say."""
+
+
+class WakeRequest(serializers.Serializer[Any]):
+    correlation_id = serializers.CharField(
+        max_length=255, required=False, allow_null=True, default=None, help_text="Of one wait; left out: all of them."
+    )
+
+
+class ResumeRequest(serializers.Serializer[Any]):
+    payload = AnyJson(style={"base_template": "textarea.html", "rows": 6}, help_text="Any JSON value.")

@@ -1,0 +1,35 @@
+"""The transaction of one transition that a caller asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from django.db import OperationalError, transaction
+
+from . import database
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: how often a transition that PostgreSQL ended to break a deadlock is done again
+TRIES = 5
+
+
+def in_transaction(verb: Callable[P, R]) -> Callable[P, R]:
+    """Run ``verb`` in one transaction; again when a deadlock ended it and the transaction is ours to repeat."""
+
+    @wraps(verb)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        for attempt in range(TRIES):
+            own = not database.connection().in_atomic_block
+            try:
+                with transaction.atomic(using=database.alias(), savepoint=False):
+                    return verb(*args, **kwargs)
+            except OperationalError as error:
+                if not own or attempt == TRIES - 1 or not database.is_deadlock(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    return run

@@ -1,0 +1,185 @@
+"""A worker in the calling thread: the production advancer and executor, one round at a time.
+
+What differs from ``workers.process``: turns use the caller's connection, attempts run here and in order, nothing waits, and
+time is moved by whoever drives. What is the same: everything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import cast
+
+from .. import clock, conf, ids, registry
+from ..definitions import Step
+from ..services import claims, database, leases, outbox
+from ..services.claims import Interest, Outlook
+from ..services.urls import webhook_url
+from ..workers import orm_guard
+from ..workers.advancer import Advancer, ConnectionLostError
+from ..workers.attempts import Attempt, Recorded
+from ..workers.code_version import code_version
+from ..workers.connection import BorrowedConnection
+from ..workers.watch import Watch
+from .inline_executor import InlineExecutor
+from .transactions import commits
+
+#: attempts at a time: as many as bodies ask for
+_SLOTS = 1_000_000
+
+
+class _Everything:
+    """All that this process knows, asked anew each time: tests define workflows as they go."""
+
+    queues = None
+
+    @property
+    def workflows(self) -> tuple[str, ...]:
+        return tuple(registry.workflow_names())
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        return tuple(registry.step_names())
+
+    @property
+    def code_version(self) -> str:
+        return code_version()
+
+
+def _keep_on(place: str, definition: Step[..., object] | None) -> bool:
+    return False
+
+
+class Driver:
+    """``crashes(place, step)`` is asked after each commit (``step`` None) and each attempt; True: the worker dies there."""
+
+    def __init__(self, crashes: Callable[[str, Step[..., object] | None], bool] = _keep_on) -> None:
+        self.interest = cast(Interest, _Everything())
+        self.crashes = crashes
+        #: drop every body after each turn, so that each turn replays its run from the first event
+        self.forgetful = False
+        #: how often each step has run, and how often it had run for nothing when its worker died
+        self.ran: Counter[str] = Counter()
+        self.repeated: Counter[str] = Counter()
+        self._unrecorded: list[str] = []
+        self._watch = Watch()
+        self._employ()
+
+    def _employ(self) -> None:
+        self.worker_id = ids.worker_id()
+        self.advancer = Advancer(
+            self.worker_id,
+            self.interest,
+            slots=_SLOTS,
+            begin=self._begin,
+            watch=self._watch,
+            webhook_url=webhook_url,
+            connection=BorrowedConnection(),
+        )
+        self.executor = InlineExecutor(self.advancer)
+        self._registered = False
+
+    def _begin(self, attempt: Attempt) -> None:
+        self.executor.begin(attempt)
+
+    def _register(self) -> None:
+        if self._registered:
+            return
+        orm_guard.install()
+        leases.register_worker(
+            self.worker_id, self.interest, concurrency=1, lock_key=0, lock_trusted=False, listening=False, skew=0.0
+        )
+        self._registered = True
+
+    # --- rounds ------------------------------------------------------------------------------------------------------
+
+    def run_until_idle(self) -> None:
+        """Do all that can be done without time passing."""
+        while self._round():
+            pass
+
+    def _round(self) -> bool:
+        """One round. True: there is more to do now."""
+        self._register()
+        before = self._position()
+        self._turn()
+        if self._position() != before and self.crashes("after a commit", None):
+            self.crash()
+            return True
+        outlook = self._look()
+        if outlook.owes:
+            with commits():
+                outbox.deliver()
+        while (attempt := self.executor.next_ready(outlook.now)) is not None:
+            self._run(attempt)
+            if self.crashes(f"after {attempt.step.name} had run and before its end was recorded", attempt.definition):
+                self.crash()
+                return True
+        moments = (outlook.next_run, outlook.next_step)
+        due = any(moment is not None and moment <= outlook.now for moment in moments)
+        return due or outlook.owes or self.advancer.has_news
+
+    def _run(self, attempt: Attempt) -> None:
+        if not attempt.cancelled.is_set():
+            self.ran[attempt.step.name] += 1
+        self.executor.run(attempt)
+        if self.executor.last is not None and not isinstance(self.executor.last, Recorded):
+            self._unrecorded.append(attempt.step.name)
+
+    def _turn(self) -> None:
+        try:
+            with commits():
+                self.advancer.turn()
+                self.advancer.claim_steps()
+        except ConnectionLostError as lost:
+            raise lost.__cause__ or lost from None
+        self._unrecorded.clear()
+        if self.forgetful:
+            self.advancer.bodies.clear()
+
+    def _look(self) -> Outlook:
+        in_hand = [(attempt.step.id, attempt.number) for attempt in self.advancer.in_hand.values()]
+        timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
+        execute = self.advancer.connection.execute
+        outlook = claims.look(self.interest, self.worker_id, in_hand, timeout, execute)
+        for step_id in outlook.lapsed:
+            self.advancer.in_hand[step_id].cancel()
+        return outlook
+
+    def _position(self) -> int:
+        """How much has been written: enough to see whether a turn committed anything."""
+        from ..models import Event
+
+        return Event.objects.using(database.alias()).count()
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def next_due(self) -> datetime | None:
+        """When time alone makes something possible: a timer, a retry, a deadline, the end of a mocked step."""
+        outlook = self._look()
+        moments = (outlook.next_run, outlook.next_step, self.executor.next_due())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def move_to(self, moment: datetime) -> None:
+        """Set the clock to ``moment``, unless it is later already. The worker shows that it lives."""
+        clock.advance(max(timedelta(0), moment - database.now()))
+        if self._registered:
+            leases.beat(self.worker_id, len(self.advancer.in_hand))
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        """The worker vanishes with all it had in memory. Another one notices and takes over."""
+        gone = self.worker_id
+        self.repeated.update(self._unrecorded)
+        self._unrecorded.clear()
+        self.advancer.bodies.clear()
+        self._employ()
+        with commits():
+            leases.rescue([gone])
+
+    def close(self) -> None:
+        self.advancer.bodies.clear()
+        if self._registered:
+            leases.stop_worker(self.worker_id)

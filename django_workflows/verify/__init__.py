@@ -1,0 +1,98 @@
+"""The log validator: what must hold of every run, whenever one looks.
+
+::
+
+    1  log        sequences dense from 1, times never decreasing, one start and one end per life, nothing after the end
+    2  steps      created before started, starts are attempts, none before its time, one end, attempts within budget
+    3  waits      ended once, not before their time unless woken
+    4  hooks      created or in conflict, receiving only while open
+    5  tokens     one active owner
+    6  tables     equal the fold of the log
+    7  replay     the same decisions from every cut of the log, in another process and under another hash seed
+    8  liveness   nothing overdue without an owner
+    9  streams    dense, nothing after their end
+    10 deliveries each in the log once
+
+A run that is still going is a prefix: it is held to what it has got so far. A blocked run breaks no rule by being blocked;
+:func:`blocked_runs` lists those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+
+from ..exceptions import WorkflowError
+from ..models import Run
+from ..services import database
+from . import entity_rules, fold, loading, log_rules, standing_rules
+from .deliveries import verify_deliveries
+from .elsewhere import replay_elsewhere
+from .replay import check_replay
+from .violation import LoggedEvent, Subject, Violation
+
+__all__ = [
+    "LoggedEvent",
+    "Subject",
+    "Violation",
+    "blocked_runs",
+    "iterate_violations",
+    "verify_deliveries",
+    "verify_runs",
+    "verify_subject",
+]
+
+Rule = Callable[[Subject], Iterable[Violation]]
+
+RULES: tuple[Rule, ...] = (*log_rules.RULES, *entity_rules.RULES, *fold.RULES, *standing_rules.RULES, check_replay)
+
+#: runs whose logs are sent to one child process together
+_BATCH = 200
+#: what a rule runs into when the log itself is damaged
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, WorkflowError)
+
+
+def verify_runs(
+    run_ids: Iterable[str] | None = None, *, replay: bool = False, since: timedelta | None = None
+) -> list[Violation]:
+    """Hold runs to the rules and return what is wrong, run by run.
+
+    ``run_ids``: which; None for all, or for those created in the last ``since``. ``replay``: replay each log in another
+    process, too, where known workflows can be imported. The cold replay in this process is always done.
+    """
+    return list(iterate_violations(run_ids, replay=replay, since=since))
+
+
+def iterate_violations(
+    run_ids: Iterable[str] | None = None, *, replay: bool = False, since: timedelta | None = None
+) -> Iterator[Violation]:
+    """As :func:`verify_runs`, one violation at a time; memory does not grow with the number of runs."""
+    first = None if since is None else database.now() - since
+    batch: list[Subject] = []
+    for subject in loading.load(loading.newest_first(run_ids, first)):
+        yield from verify_subject(subject)
+        if replay:
+            batch.append(subject)
+        if len(batch) >= _BATCH:
+            yield from replay_elsewhere(batch)
+            batch.clear()
+    yield from replay_elsewhere(batch)
+
+
+def verify_subject(subject: Subject, rules: Iterable[Rule] = RULES) -> Iterator[Violation]:
+    """Hold one run to the rules. A log that cannot be read breaks rule 1."""
+    for rule in rules:
+        try:
+            yield from list(rule(subject))
+        except _UNREADABLE as error:
+            what = f"the log cannot be read ({type(error).__name__}: {error})"
+            violation = subject.says(1, what)
+            yield violation
+
+
+def blocked_runs(run_ids: Iterable[str] | None = None) -> list[Run]:
+    """Runs that are parked because the code at hand does not fit them, oldest first."""
+    runs = Run.objects.using(database.alias()).blocked()
+    if run_ids is not None:
+        runs = runs.filter(pk__in=list(run_ids))
+    return list(runs.order_by("created_at"))

@@ -1,0 +1,111 @@
+"""Rule 7 in another process with another ``PYTHONHASHSEED``: what depends on memory or hashes shows there.
+
+Logs go to the child through its standard input, so that it needs no database; violations come back as lines of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+from ..events import Record
+from ..registry import find_workflow
+from .violation import Subject, Violation
+
+#: seconds that the child may take for all logs together
+_PATIENCE = 600
+#: not ``-m``: importing this package needs the app registry
+_CHILD = "import django; django.setup(); from django_workflows.verify.elsewhere import judge_stdin; judge_stdin()"
+
+
+def replay_elsewhere(subjects: Iterable[Subject]) -> list[Violation]:
+    """Replay these runs with cuts in a child process. Workflows that it cannot import are passed over there."""
+    lines = [_line(subject) for subject in subjects if _is_known(subject)]
+    if not lines:
+        return []
+    seed = str(random.SystemRandom().randrange(1, 2**32))
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": seed,
+        "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), *sys.path])),
+        "DJANGO_SETTINGS_MODULE": _settings_module(),
+    }
+    answer = subprocess.run(
+        [sys.executable, "-c", _CHILD],
+        input="\n".join(lines),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    if answer.returncode:
+        last = answer.stderr.strip().rpartition("\n")[2]
+        return [Violation("", 7, f"the replay in another process failed (PYTHONHASHSEED={seed}): {last}")]
+    found = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith('{"run_id"')]
+    return [
+        Violation(item["run_id"], 7, f"with PYTHONHASHSEED={seed} in another process: {item['what']}") for item in found
+    ]
+
+
+def _settings_module() -> str:
+    from django.conf import settings
+
+    # Inside override_settings() the module is named by the settings beneath.
+    return str(os.environ.get("DJANGO_SETTINGS_MODULE") or settings.SETTINGS_MODULE)
+
+
+def _is_known(subject: Subject) -> bool:
+    return bool(subject.events) and not subject.run.blocked_reason and find_workflow(subject.run.workflow) is not None
+
+
+def _line(subject: Subject) -> str:
+    run, workflow = subject.run, find_workflow(subject.run.workflow)
+    assert workflow is not None
+    return json.dumps(
+        {
+            "run_id": run.id,
+            "workflow": run.workflow,
+            "module": workflow.fn.__module__,
+            "deadline_at": None if run.deadline_at is None else run.deadline_at.isoformat(),
+            "ended": subject.ended,
+            "records": [[r.sequence, r.type, r.correlation_id, r.data, r.created_at.isoformat()] for r in subject.records],
+        }
+    )
+
+
+# --- in the child ----------------------------------------------------------------------------------------------------
+
+
+def _judge(item: dict[str, Any]) -> list[str]:
+    from .replay import replay_log
+
+    workflow = find_workflow(item["workflow"])
+    if workflow is None:
+        try:
+            import_module(item["module"])
+        except ImportError:
+            return []  # a script's or a test's own workflow: nobody else can import it
+        workflow = find_workflow(item["workflow"])
+    if workflow is None:
+        return []
+    records = [Record(*values, datetime.fromisoformat(at)) for *values, at in item["records"]]
+    deadline_at = None if item["deadline_at"] is None else datetime.fromisoformat(item["deadline_at"])
+    return replay_log(
+        workflow, item["run_id"], records, deadline_at=deadline_at, ended=item["ended"], cuts=True
+    )
+
+
+def judge_stdin() -> None:
+    """What the child does: a line of JSON in for each log, a line out for each violation."""
+    for line in sys.stdin:
+        item = json.loads(line)
+        for what in _judge(item):
+            sys.stdout.write(json.dumps({"run_id": item["run_id"], "what": what}) + "\n")

@@ -1,0 +1,93 @@
+"""Prepared statements straight through libpq: what a turn writes, without psycopg's adaptation of some forty arrays.
+
+Parameters are arrays of text, numbers, booleans and times, written as PostgreSQL's array literals; each statement's text
+casts them (``%s::text[]``). Used only on the worker's own, direct connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from django.db.utils import DatabaseErrorWrapper
+from psycopg.adapt import Transformer
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+
+
+def array(values: Sequence[Any]) -> bytes:
+    """A PostgreSQL array literal: ``[1, None, 'a"b']`` -> ``{1,NULL,"a\\"b"}``."""
+    return ("{" + ",".join([_element(value) for value in values]) + "}").encode()
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        if "\\" in value or '"' in value:
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{value}"'
+    if value is True:
+        return "t"
+    if value is False:
+        return "f"
+    if isinstance(value, datetime):
+        return f'"{value.isoformat()}"'
+    return str(value)
+
+
+def scalar(value: Any) -> bytes | None:
+    """One parameter: an array for a list, otherwise text."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return array(value)
+    if isinstance(value, timedelta):
+        return f"{value // timedelta(microseconds=1)} microseconds".encode()
+    if isinstance(value, datetime):
+        return value.isoformat().encode()
+    return str(value).encode()
+
+
+class Statements:
+    """The statements that one connection has prepared, by their text."""
+
+    def __init__(self, connection: Any, errors: DatabaseErrorWrapper) -> None:
+        self._connection = connection
+        self._errors = errors
+        self._loader = Transformer(connection)
+        self._names: dict[str, bytes] = {}
+
+    def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run a statement, preparing it the first time, in the open transaction where there is one.
+
+        Raises:
+            django.db.DatabaseError: as Django's own cursors do.
+        """
+        libpq = self._connection.pgconn
+        if not self._connection.autocommit and libpq.transaction_status == TransactionStatus.IDLE:
+            self._check(libpq.exec_(b"BEGIN"))
+        name = self._names.get(text) or self._prepare(text)
+        result = libpq.exec_prepared(name, [scalar(value) for value in values])
+        self._check(result)
+        if not result.ntuples:
+            return []
+        self._loader.set_pgresult(result)
+        return self._loader.load_rows(0, result.ntuples, tuple)
+
+    def _prepare(self, text: str) -> bytes:
+        name = f"dwf_{len(self._names)}".encode()
+        first, *others = text.split("%s")
+        numbered = first + "".join(f"${i}{part}" for i, part in enumerate(others, 1))
+        self._check(self._connection.pgconn.prepare(name, numbered.encode()))
+        self._names[text] = name
+        return name
+
+    def _check(self, result: Any) -> None:
+        if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            return
+        with self._errors:
+            if self._connection.pgconn.status != ConnStatus.OK:
+                raise psycopg.OperationalError(result.get_error_message())
+            raise psycopg.errors.error_from_result(result, encoding="utf-8")
