@@ -60,6 +60,7 @@ trials: $(READY) ## minutes of load, kills and outages on real worker processes
 	$(BIN) -m pytest -m "trial or slow" --timeout=1800 $(ARGS)
 
 bench: $(READY) ## the benchmarks (PEERS=1: other engines too, in the same run)
+	@test -z "$(PEERS)" -o -n "$(PEERS_PYTHON)" || $(BIN) -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	$(BIN) -m benchmarks $(ARGS)
 
 shots: $(READY) ## the screenshots of the documentation, taken anew

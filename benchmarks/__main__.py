@@ -6,17 +6,19 @@ import argparse
 import fnmatch
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks import counting, profiling, report
-from benchmarks.catalogue import WORKERS, WORKLOADS, Workload
+from benchmarks import machine, profiling, report
 from benchmarks.figures import Figure
-from benchmarks.stage import OURS, PEERS, Engine, Stage, Theatre
+from benchmarks.stage import FLOOR, ON_SQLITE, OURS, PEERS, Engine, Stage, Theatre
+from benchmarks.workloads import WORKLOADS, Workload, cost
 from tests.postgres import Server
 
+ENGINES = (OURS, FLOOR, ON_SQLITE, *PEERS)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -28,25 +30,42 @@ def main() -> int:
     workloads = _chosen(options.only)
     engines = _engines(options.engines)
     figures: list[Figure] = []
-    with (RESULTS / f"{stamp}.log").open("ab") as log, _server() as server:
-        theatre = Theatre(server, log)
+    bystanders = machine.Bystanders()
+    with (
+        (RESULTS / f"{stamp}.log").open("ab") as log,
+        Server(durable=True, options=_settings()) as server,
+        tempfile.TemporaryDirectory() as files,
+    ):
+        theatre = Theatre(server, log, Path(files))
+        where = machine.described(server.url, _settings(), PEERS[0].python)
         for repetition in range(options.repeat):
             for group, members in groupby(workloads, key=lambda workload: workload.group):
                 for engine, chosen in _turns(engines, list(members), repetition):
                     found = list(_play(theatre, engine, group, chosen, options, repetition))
                     report.write_raw(found, raw)
                     figures += found
-    text = report.table(figures, [engine.name for engine in engines])
+        where += f" Repetitions: {options.repeat}. Other processes took {bystanders.share():.0%} of the processors."
+    text = "\n\n".join([where, *_tables(figures, engines)])
     raw.with_suffix(".md").write_text(text + "\n")
     print(f"\n{text}\n\n{raw.with_suffix('.md')}")
     return 0
 
 
+def _tables(figures: Sequence[Figure], engines: Sequence[Engine]) -> Iterator[str]:
+    peers = [engine.name for engine in engines if engine.peer]
+    names = [engine.name for engine in engines if engine != FLOOR]
+    if found := [figure for figure in figures if figure.engine in names]:
+        yield report.table(found, names, peers)
+    if floor := [figure for figure in figures if figure.engine == FLOOR.name]:
+        yield report.table(floor, [FLOOR.name], [])
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", default="*", help="workloads, by comma; * and ? match: W50,T,C*")
-    everyone = ",".join(engine.name for engine in (OURS, *PEERS))
-    parser.add_argument("--engines", default=everyone if os.environ.get("PEERS") else "ours", help=everyone)
+    everyone = ",".join(engine.name for engine in ENGINES)
+    default = everyone if os.environ.get("PEERS") else "ours,floor,ours-sqlite"
+    parser.add_argument("--engines", default=default, help=f"by comma: {everyone}; default: {default}")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of everything (default 3)")
     parser.add_argument("--effort", type=float, default=1.0, help="factor on the number of samples and runs")
     parser.add_argument(
@@ -71,15 +90,21 @@ def _chosen(patterns: str) -> list[Workload]:
 
 
 def _engines(names: str) -> list[Engine]:
-    return [engine for engine in (OURS, *PEERS) if engine.name in names.split(",")]
+    engines = [engine for engine in ENGINES if engine.name in names.split(",")]
+    if any(engine.peer for engine in engines) and len(machine.peers(PEERS[0].python)) < 2:
+        sys.exit(
+            f"{PEERS[0].python} has no peers: pip install 'django-durable-workflows[bench]', or name in PEERS_PYTHON "
+            "an interpreter that has them."
+        )
+    return engines
 
 
-def _server() -> Server:
+def _settings() -> dict[str, str | int]:
     """Durable as PostgreSQL is by default; ``FLUSH_MS=1`` makes each commit wait as a slower disk would."""
-    settings: dict[str, str | int] = {"shared_buffers": "256MB", **counting.SERVER_OPTIONS}
+    settings: dict[str, str | int] = {"shared_buffers": "256MB", **cost.SERVER_OPTIONS}
     if milliseconds := float(os.environ.get("FLUSH_MS", "0")):
         settings |= {"commit_delay": round(milliseconds * 1000), "commit_siblings": 0}
-    return Server(durable=True, options=settings)
+    return settings
 
 
 def _turns(
@@ -88,10 +113,7 @@ def _turns(
     """Engines take turns; who begins changes from repetition to repetition."""
     first = repetition % len(engines)
     for engine in [*engines[first:], *engines[:first]]:
-        chosen = [workload for workload in workloads if engine is OURS or workload.everyone]
-        if engine.worker is None:
-            chosen = [workload for workload in chosen if WORKERS.get(workload.group, 1) <= 1]
-        if chosen:
+        if chosen := [workload for workload in workloads if workload.suits(engine, repetition)]:
             yield engine, chosen
 
 
@@ -105,13 +127,16 @@ def _play(
 ) -> Iterator[Figure]:
     with theatre.stage(engine) as stage:
         arguments = profiling.arguments(options.profile, RESULTS, group) if engine is OURS else []
-        if engine.worker is not None and (workers := WORKERS.get(group, 1)):
-            stage.start_worker("--processes", str(workers), *arguments)
+        if engine.worker is not None and workloads[0].workers:
+            stage.start_worker("--processes", str(workloads[0].workers), *arguments)
         for workload in workloads:
             with profiling.sampled(stage, options.profile, RESULTS, workload.name):
                 for figure in _guarded(workload, stage, options.effort):
-                    print(f"{repetition + 1} {engine.name:8} {workload.name:14} {figure.name:16} "
-                          f"{figure.value:12,.3f} {figure.unit}", flush=True)
+                    print(
+                        f"{repetition + 1} {engine.name:8} {workload.name:14} {figure.name:16} "
+                        f"{figure.value:12,.3f} {figure.unit}",
+                        flush=True,
+                    )
                     yield Figure(**{**vars(figure), "repetition": repetition})
 
 
@@ -119,7 +144,7 @@ def _guarded(workload: Workload, stage: Stage, effort: float) -> Iterator[Figure
     """A workload that fails is told and does not take the others with it."""
     try:
         yield from workload.measure(stage, effort)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
         print(f"! {stage.engine.name} {workload.name}: {error}", file=sys.stderr, flush=True)
 
 

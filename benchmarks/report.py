@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -18,13 +19,12 @@ def write_raw(figures: Iterable[Figure], path: Path) -> None:
             file.write(json.dumps(asdict(figure)) + "\n")
 
 
-def table(figures: Sequence[Figure], engines: Sequence[str]) -> str:
-    """Markdown: a row per workload and figure, a column per engine; ``×`` is how many times better ours is."""
+def table(figures: Sequence[Figure], engines: Sequence[str], peers: Sequence[str]) -> str:
+    """Markdown: a row per workload and figure, a column per engine; ``vs`` is how many times better ours is."""
     values: dict[tuple[str, str, str, bool], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for figure in figures:
         values[figure.workload, figure.name, figure.unit, figure.higher][figure.engine].append(figure.value)
-    peers = [engine for engine in engines if engine != "ours"]
-    head = ["workload", "figure", "unit", *engines, *(f"× {peer}" for peer in peers)]
+    head = ["workload", "figure", "unit", *engines, *(f"vs {peer}" for peer in peers)]
     rows = []
     for (workload, name, unit, higher), by_engine in values.items():
         summaries = {engine: Summary.of(found) for engine, found in by_engine.items()}
@@ -35,13 +35,15 @@ def table(figures: Sequence[Figure], engines: Sequence[str]) -> str:
 
 def _cell(summary: Summary | None) -> str:
     if summary is None:
-        return "–"
+        return "-"
     if summary.low == summary.high:
         return _number(summary.median)
-    return f"{_number(summary.median)} ({_number(summary.low)}–{_number(summary.high)})"
+    return f"{_number(summary.median)} ({_number(summary.low)}..{_number(summary.high)})"
 
 
 def _number(value: float) -> str:
+    if math.isinf(value):
+        return "never"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -49,10 +51,10 @@ def _number(value: float) -> str:
 
 def _ratio(summaries: dict[str, Summary], peer: str, *, higher: bool) -> str:
     if peer not in summaries or "ours" not in summaries:
-        return "–"
+        return "-"
     ours, theirs = summaries["ours"].median, summaries[peer].median
     if ours <= 0 or theirs <= 0:
-        return "–"
+        return "-"
     return f"{ours / theirs if higher else theirs / ours:.1f}"
 
 

@@ -20,6 +20,7 @@ INSTALLED_APPS = [
 ]
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "static/"
+ALLOWED_HOSTS = ["*"]
 SECRET_KEY = "only for the benchmarks"
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -35,6 +35,9 @@ class Engine:
     worker: Sequence[str] | None
     migrate: Sequence[str]
     python: str = sys.executable
+    peer: bool = False
+    #: on a SQLite file of its own instead of the server
+    sqlite: bool = False
 
 
 def _peer(name: str, module: str, *client: str, worker: bool = True) -> Engine:
@@ -45,6 +48,7 @@ def _peer(name: str, module: str, *client: str, worker: bool = True) -> Engine:
         worker=(*command, "worker") if worker else None,
         migrate=(*command, "migrate"),
         python=os.environ.get("PEERS_PYTHON", sys.executable),
+        peer=True,
     )
 
 
@@ -54,6 +58,9 @@ OURS = Engine(
     worker=("-m", "benchmarks.drivers.ours_worker"),
     migrate=("-m", "django", "migrate"),
 )
+#: no engine at all: its client measures what an engine stands on
+FLOOR = replace(OURS, name="floor", client=("-m", "benchmarks.drivers.floor"), worker=None)
+ON_SQLITE = replace(OURS, name="ours-sqlite", sqlite=True)
 PEERS = (
     _peer("dbos-inside", "dbos_peer", "--inside", worker=False),
     _peer("dbos-queue", "dbos_peer"),
@@ -66,7 +73,7 @@ class Stage:
 
     def __init__(self, engine: Engine, theatre: Theatre, database: str) -> None:
         self.engine, self.database, self._log = engine, database, theatre.log
-        self.url = theatre.url(database)
+        self.url = f"sqlite:///{theatre.files}/{database}.sqlite3" if engine.sqlite else theatre.url(database)
         self.server_log = theatre.server.directory / "log"
         self.results = Path(theatre.log.name).parent
         self.environment: dict[str, str] = {}
@@ -90,15 +97,19 @@ class Stage:
             "PYTHONPATH": str(ROOT),
             **self.environment,
         }
-        return subprocess.Popen([self.engine.python, *arguments], cwd=ROOT, env=environment, stderr=self._log, **options)
+        return subprocess.Popen(
+            [self.engine.python, *arguments], cwd=ROOT, env=environment, stderr=self._log, **options
+        )
 
     def migrate(self) -> None:
         process = self._spawn(*self.engine.migrate, stdout=self._log)
         if process.wait(START_TIMEOUT) != 0:
             raise RuntimeError(f"{self.engine.name}: its tables could not be made, see {self._log.name}")
 
-    def start_worker(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, *arguments: str, name: str = "first") -> subprocess.Popen[bytes]:
+        """``name`` is the same after a restart: some engines look for what they left behind under it."""
         assert self.engine.worker is not None
+        self.environment["BENCH_WORKER"] = name
         process = self._spawn(*self.engine.worker, *arguments, stdout=self._log, start_new_session=True)
         self.workers.append(process)
         return process
@@ -127,6 +138,18 @@ class Stage:
         if self.engine.worker is None and self._client is not None:
             found.append(self._client)
         return [pid for process in found for pid in processes.family(process.pid)]
+
+    @property
+    def clients(self) -> list[int]:
+        """The client, if it is not the worker, too."""
+        return [] if self._client is None or self.engine.worker is None else [self._client.pid]
+
+    def database_processes(self) -> list[int]:
+        return [] if self.engine.sqlite else processes.family(self._postmaster())
+
+    def _postmaster(self) -> int:
+        """The server's first process, by the file that it keeps in its data directory."""
+        return int((self.server_log.parent / "data" / "postmaster.pid").read_text().split()[0])
 
     def end_client(self) -> None:
         if self._client is not None:
@@ -165,24 +188,26 @@ class Stage:
 
 
 class Theatre:
-    """The server, and for each engine a template of its database, so that a fresh one costs a copy."""
+    """The server, a directory for SQLite files, and a template of each engine's database: a fresh one costs a copy."""
 
-    def __init__(self, server: Server, log: IO[bytes]) -> None:
-        self.server, self.log = server, log
+    def __init__(self, server: Server, log: IO[bytes], files: Path) -> None:
+        self.server, self.log, self.files = server, log, files
         self._templates: set[str] = set()
         self._count = 0
 
     def stage(self, engine: Engine) -> Stage:
         template = f"{engine.name}_template"
-        if template not in self._templates:
+        if template not in self._templates and not engine.sqlite:
             self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
             Stage(engine, self, template).migrate()
             self._templates.add(template)
         self._count += 1
+        if engine.sqlite:
+            stage = Stage(engine, self, f"{engine.name}_{self._count}")
+            stage.migrate()
+            return stage
         name = f"{engine.name}_{self._count}"
-        self._execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
         self._execute(sql.SQL("CHECKPOINT"))
         return Stage(engine, self, name)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django_workflows import create_hook, get_writable, race, sleep, step, workflow
+from django_workflows import create_hook, get_workflow_metadata, get_writable, race, sleep, step, workflow
 
 PAYLOAD = {"items": ["x" * 96 for _ in range(100)]}  # 10 KB as JSON
 
@@ -148,9 +148,7 @@ async def one_stream(chunks: int, size: int) -> int:
 
 
 @workflow
-async def pipeline(run_key: str, stages: int, chunks: int, size: int) -> int:
-    from django_workflows import get_workflow_metadata
-
+async def pipeline(stages: int, chunks: int, size: int) -> int:
     run_id = get_workflow_metadata().run_id
     names = [f"stage-{number}" for number in range(stages)] + ["default"]
     work = [produce(get_writable(names[0]), chunks, size)]
@@ -179,8 +177,6 @@ def merge(run_id: str, sources: list[str], target: Any) -> int:
 
 @workflow
 async def fan_out_in(streams: int, chunks: int, size: int) -> int:
-    from django_workflows import get_workflow_metadata
-
     run_id = get_workflow_metadata().run_id
     names = [f"part-{number}" for number in range(streams)]
     work = [produce(get_writable(name), chunks, size) for name in names]

@@ -12,9 +12,9 @@ from asgiref.sync import sync_to_async
 
 from . import streaming
 from .context import StartOptions
+from .control import afork_run as afork_run
 from .control import aplan_fork as aplan_fork
 from .control import aretry_run as aretry_run
-from .control import afork_run as afork_run
 from .control import fork_run as fork_run
 from .control import plan_fork as plan_fork
 from .control import retry_run as retry_run

@@ -33,7 +33,7 @@ class Definition(Generic[P, R]):
     def __init__(self, fn: Callable[..., Any], name: str | None) -> None:
         self.name = _name(self.kind, fn, name)
         self.fn = fn
-        self.signature = inspect.signature(fn)
+        self.signature = _signature(fn)
         module = getattr(fn, "__module__", None) or type(fn).__module__
         self.origin = (module, getattr(fn, "__qualname__", self.name))
         code = getattr(inspect.unwrap(fn), "__code__", None)
@@ -60,6 +60,13 @@ class Definition(Generic[P, R]):
         return self
 
 
+def _signature(fn: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(fn)
+    except ValueError:  # some functions written in C do not say
+        return inspect.Signature([inspect.Parameter(kind.name.lower(), kind) for kind in _VARIADIC])
+
+
 def _plain_arity(signature: inspect.Signature) -> tuple[int, int]:
     """How few and how many positional arguments fit by themselves; (1, 0) where only ``bind()`` can tell."""
     parameters = signature.parameters.values()
@@ -72,7 +79,7 @@ def _plain_arity(signature: inspect.Signature) -> tuple[int, int]:
 
 
 def _name(kind: str, fn: Any, given: str | None) -> str:
-    if not callable(fn) or isinstance(fn, type):
+    if not callable(fn) or isinstance(fn, type | staticmethod | classmethod):
         hint = f" Put @{kind} below @staticmethod." if isinstance(fn, staticmethod | classmethod) else ""
         raise TypeError(f"@{kind} takes a function, not {fn!r}.{hint}")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):

@@ -1,7 +1,7 @@
 """What stands still, and why: questions to the tables, answered as findings for ``workflows doctor`` and the admin.
 
-Nothing here writes. The questions go through the indexes of what is due, claimable, blocked and alive, so that they do not
-slow down with the number of runs that sleep or have ended.
+Nothing here writes. The questions go through the indexes of what is due, claimable, blocked and alive, so that they do
+not slow down with the number of runs that sleep or have ended.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def find_unknown_workflows(scene: Scene) -> Iterator[Finding]:
             "workflow_unknown",
             Severity.ERROR,
             f"{_count(count, 'run')} of {workflow} in queue {queue!r}: no live worker knows this workflow.",
-            "Deploy code that defines it under this name (@workflow(name=…) keeps an old one), then restart the workers.",
+            "Deploy code that defines it under this name (@workflow(name=…) keeps an old one) and restart the workers.",
             _ids(Run.objects.using(database.alias()).due(scene.now).filter(workflow=workflow, queue=queue)),
         )
 
@@ -228,8 +228,8 @@ def find_deaf_workers(scene: Scene) -> Iterator[Finding]:
         yield Finding(
             "lock_untrusted",
             Severity.WARNING,
-            f"{_names(untrusted)}: advisory locks prove nothing on this connection, as behind a transaction pooler. LISTEN "
-            f"does not work there, and the death of a worker shows only after {timeout}.",
+            f"{_names(untrusted)}: advisory locks prove nothing on this connection, as behind a transaction pooler. "
+            f"LISTEN does not work there, and the death of a worker shows only after {timeout}.",
             "Set DJANGO_WORKFLOWS['LISTEN_DATABASE'] to an alias with PostgreSQL's own address.",
         )
     if deaf:
@@ -252,7 +252,7 @@ def find_mixed_code(scene: Scene) -> Iterator[Finding]:
         )
 
 
-# --- rows that should not be -------------------------------------------------------------------------------------------
+# --- rows that should not be -----------------------------------------------------------------------------------------
 
 
 def find_leftovers(scene: Scene) -> Iterator[Finding]:

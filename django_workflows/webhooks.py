@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
+from operator import index
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -72,9 +73,9 @@ class WebhookResponse:
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, status: int = 200, body: Any = b"", headers: Mapping[str, str] | None = None) -> None:
-        if type(status) is bool or not 200 <= int(status) <= 599:
+        self.status = index(status)
+        if not 200 <= self.status <= 599:
             raise ValueError(f"status is a number from 200 to 599, not {status!r}.")
-        self.status = int(status)
         kind = "application/octet-stream"
         if isinstance(body, str):
             body, kind = body.encode(), "text/plain; charset=utf-8"

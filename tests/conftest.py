@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+
+from tests.support.verified import verified as verified
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 
@@ -21,3 +25,21 @@ def chromium() -> str:
     """The browser's path. Tests that use it are marked ``browser``, and skipped where there is none."""
     assert CHROMIUM, "mark the test with pytest.mark.browser"
     return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """Before the test database is dropped, end the sessions that still listen in it."""
+    yield
+    from django.db import DatabaseError, connection
+
+    from django_workflows.services import news
+
+    news.LINGER = 0.0
+    with django_db_blocker.unblock(), suppress(DatabaseError):  # type: ignore[attr-defined]
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )

@@ -25,7 +25,8 @@ CONCURRENCY = 32
 POLL = 0.005  # seconds
 LOOK = float(os.environ.get("BENCH_LOOK", "0.001"))  # seconds between two looks for the result
 QUEUE = "default"
-ENDED = "SELECT count(*) FILTER (WHERE completed_at IS NULL), max(completed_at) FROM absurd.r_default WHERE created_at >= %s"
+ENDED = """SELECT count(*) FILTER (WHERE completed_at IS NULL), max(completed_at) FROM absurd.r_default
+WHERE created_at >= %s"""
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
@@ -93,10 +94,14 @@ async def laborious(params: Any, ctx: Any) -> int:
     return 1
 
 
+def _note(ledger: str, number: int) -> None:
+    with Path(ledger).open("ab", buffering=0) as file:
+        file.write(f"{number} {os.getpid()}\n".encode())
+
+
 def _slow(ledger: str, number: int, seconds: float) -> Any:
     async def slow() -> int:
-        with Path(ledger).open("ab", buffering=0) as file:
-            file.write(f"{number} {os.getpid()}\n".encode())
+        _note(ledger, number)
         await asyncio.sleep(seconds)
         return number
 
@@ -203,6 +208,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "migrate":
         migrate()
     elif sys.argv[1] == "worker":
-        worker_processes(sys.argv[2:], lambda: asyncio.run(work()))
+        worker_processes(sys.argv[2:], lambda number: asyncio.run(work()))
     else:
         serve(Client())

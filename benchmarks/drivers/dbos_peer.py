@@ -137,8 +137,8 @@ def _launch() -> None:
     DBOS.launch()
 
 
-def work() -> None:
-    os.environ["DBOS__VMID"] = f"worker-{os.getpid()}"
+def work(number: int) -> None:
+    os.environ["DBOS__VMID"] = f"{os.environ['BENCH_WORKER']}-{number}"  # it takes up again what it had under this name
     _launch()
     DBOS.register_queue(QUEUE, polling_interval_sec=POLL)
     threading.Event().wait()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
-
-import django
-
-django.setup()
+from typing import Any
 
 from django.db import connection
 from django.db.models import Max
 
 from benchmarks import workflows as w
+from benchmarks.drivers import django_ready, ours_at_scale  # noqa: F401 - the first sets up, in this order
 from benchmarks.drivers.protocol import serve, times, wait_for
 from django_workflows import HookNotFoundError, RunHandle
 from django_workflows.api import get_hook_by_token, resume_hook
@@ -31,7 +27,7 @@ SHAPES = {
     "payload_gathered": w.payload_gathered,
     "async_sequence": w.async_sequence,
 }
-TIMEOUT = 120
+TIMEOUT = 60
 
 
 class Ours:
@@ -126,6 +122,10 @@ class Ours:
         w.gathered.start(steps).result(timeout=TIMEOUT)
         return time.perf_counter() - begin
 
+    fill = staticmethod(ours_at_scale.fill)
+    queries = staticmethod(ours_at_scale.queries)
+    cold_replay = staticmethod(ours_at_scale.cold_replay)
+
     # --- streams -----------------------------------------------------------------------------------------------------
 
     def first_chunk(self, count: int, warmup: int) -> list[float]:
@@ -135,15 +135,13 @@ class Ours:
 
         return times(once, count, warmup)
 
-    def stream(self, shape: str, count: int, warmup: int, chunk_bytes: int, mebibytes: float) -> list[float]:
-        """Milliseconds until everything has been read by this client."""
-        chunks = int(mebibytes * 1024 * 1024 / chunk_bytes)
+    def stream(self, shape: str, count: int, warmup: int, chunk_bytes: int) -> list[float]:
+        """Milliseconds until everything has been read by this client; each stream has 1 MiB."""
+        chunks = 1024 * 1024 // chunk_bytes
 
         def once() -> None:
-            if shape == "one":
-                _drain(w.one_stream.start(chunks, chunk_bytes), "default")
-            elif shape == "pipeline":
-                _drain(w.pipeline.start("", 5, chunks, chunk_bytes), "default")
+            if shape == "pipeline":
+                _drain(w.pipeline.start(5, chunks, chunk_bytes), "default")
             elif shape == "fan":
                 _drain(w.fan_out_in.start(10, chunks, chunk_bytes), "default")
             else:
@@ -177,12 +175,9 @@ def _wait_for_hook(token: str) -> None:
     wait_for(exists, pause=0.001)
 
 
-def _in_threads(call, items, threads: int) -> None:  # type: ignore[no-untyped-def]
-    def run(item):  # type: ignore[no-untyped-def]
-        return call(item)
-
+def _in_threads(call: Callable[[Any], object], items: Iterable[Any], threads: int) -> None:
     with ThreadPoolExecutor(threads, initializer=connection.ensure_connection) as pool:
-        list(pool.map(run, items))
+        list(pool.map(call, items))
 
 
 if __name__ == "__main__":

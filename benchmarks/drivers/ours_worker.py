@@ -1,6 +1,6 @@
 """The workers of django_workflows, as ``manage.py workflows worker`` runs them: a supervisor and its processes.
 
-``--profile FILE`` runs one worker without a supervisor, every thread under cProfile, and writes what it cost at the end.
+``--profile FILE`` runs one worker without a supervisor, every thread under cProfile, and writes the profile at the end.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Profiles:
         for profile in self._profiles:
             profile.disable()
             profile.create_stats()
-        first, *others = [profile for profile in self._profiles if profile.stats]  # type: ignore[attr-defined]
+        first, *others = [profile for profile in self._profiles if profile.stats]
         with self._path.open("w") as file:
             stats = pstats.Stats(first, stream=file)
             for other in others:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def serve(driver: Any) -> None:
-    """Answer ``{"verb": name, ...}`` with ``{"ok": driver.name(...)}`` or ``{"error": traceback}`` until the input ends."""
+    """Answer ``{"verb": name, …}`` with ``{"ok": driver.name(…)}`` or ``{"error": traceback}`` until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what an engine prints must not get between the answers
     answers.write(json.dumps({"ok": "ready"}) + "\n")
@@ -20,7 +20,7 @@ def serve(driver: Any) -> None:
         request = json.loads(line)
         try:
             answer = {"ok": getattr(driver, request.pop("verb"))(**request)}
-        except Exception:
+        except Exception:  # noqa: BLE001 - told to the orchestrator
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
     answers.flush()
@@ -47,10 +47,11 @@ def wait_for(done: Callable[[], bool], timeout: float = 120.0, pause: float = 0.
         time.sleep(pause)
 
 
-def worker_processes(arguments: list[str], work: Callable[[], object]) -> None:
-    """Run ``work`` in ``--processes N`` processes: this one and N-1 forked from it, before any connection is open."""
+def worker_processes(arguments: list[str], work: Callable[[int], object]) -> None:
+    """Run ``work(number)`` in ``--processes N`` processes: this one and those forked from it, before any connection."""
     count = int(arguments[arguments.index("--processes") + 1]) if "--processes" in arguments else 1
-    for _ in range(count - 1):
+    for number in range(1, count):
         if os.fork() == 0:
-            break
-    work()
+            work(number)
+            os._exit(0)
+    work(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.forms import Media
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -37,8 +38,10 @@ class RunsAboutMixin:
     it has one of them. Users without permission to view runs do not see the section.
     """
 
-    class Media:
-        css = {"all": ("django_workflows/admin.css",)}
+    @property
+    def media(self) -> Media:
+        found: Media = super().media + Media(css={"all": ("django_workflows/admin.css",)})  # type: ignore[misc]
+        return found
 
     def workflow_attributes(self, obj: Any) -> dict[str, str]:
         return about_attributes(obj)

@@ -10,8 +10,9 @@ from django.utils.http import urlencode
 
 from ..durations import humanize
 from ..insight.overview import Overview, Recent, overview
+from ..insight.payloads import failure, plain, read
 from ..insight.scale import percent
-from ..insight.words import capped, moment, short_name, span
+from ..insight.words import capped, coarse, moment, short_name, span
 from ..models import Run
 from .rendering import GLYPHS, run_url
 
@@ -84,15 +85,15 @@ def _chart(recent: Recent) -> dict[str, Any]:
 
 def _listed(run: Run, found: Overview) -> dict[str, Any]:
     ended = run.completed_at or run.created_at
+    error = failure(read(plain(run.raw_error)))  # type: ignore[attr-defined]
     return {
         "name": short_name(run.workflow),
         "id": run.pk,
         "url": run_url(run.pk),
         "reason": capped(run.blocked_reason, 240),
         "tries": run.blocked_count,
-        "code": run.error_code,
-        "age": span(run.created_at, found.now),
-        "ago": span(ended, found.now),
+        "error": capped(error.sentence, 200) if error is not None else run.error_code,
+        "ago": coarse(ended, found.now),
     }
 
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ..insight.words import capped, moment, short_name, span
+from ..insight.words import capped, coarse, moment, short_name
 from ..models import Run
 
 #: what stands before the word, so that nothing is said by colour alone
@@ -32,6 +32,7 @@ GLYPHS = {
     "blocked": "!",
 }
 _ATTRIBUTES = 4
+_NONE = SafeString('<span class="wf-quiet">—</span>')
 
 
 def badge(status: str, *, note: str = "") -> SafeString:
@@ -45,7 +46,7 @@ def badge(status: str, *, note: str = "") -> SafeString:
 def time(value: datetime | None, now: datetime) -> SafeString:
     """A moment as people say it; the exact one on hover and for machines."""
     if value is None:
-        return format_html('<span class="wf-quiet">—</span>')
+        return _NONE
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(),
@@ -57,7 +58,7 @@ def time(value: datetime | None, now: datetime) -> SafeString:
 def age(value: datetime, now: datetime) -> SafeString:
     """How long ago; the moment on hover."""
     exact = value.isoformat(sep=" ", timespec="seconds")
-    return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), exact, span(value, now))
+    return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), exact, coarse(value, now))
 
 
 def run_url(run_id: str) -> str:
@@ -68,18 +69,19 @@ def run_link(run: Run) -> SafeString:
     """The workflow's short name and the run's id below it."""
     return format_html(
         '<a class="wf-run" href="{}"><span class="wf-name" title="{}">{}</span>'
-        '<span class="wf-id">{}</span></a>',
+        '<span class="wf-id" title="{}">{}</span></a>',
         run_url(run.pk),
         run.workflow,
         short_name(run.workflow),
         run.pk,
+        f"{run.pk[:5]}…{run.pk[-8:]}" if len(run.pk) > 16 else run.pk,
     )
 
 
 def attributes(values: object, most: int = _ATTRIBUTES) -> SafeString:
     """Attributes as chips ``key=value``."""
     if not isinstance(values, dict) or not values:
-        return format_html('<span class="wf-quiet">—</span>')
+        return _NONE
     chips = format_html_join(
         "",
         '<span class="wf-chip" title="{}={}"><span class="wf-key">{}</span>{}</span>',

@@ -46,7 +46,7 @@ def _bulk(name: str) -> _Action:
 
 @admin.register(Run)
 class RunAdmin(_ModelAdmin):
-    list_display = ("state", "run", "what", "age", "took", "labels")
+    list_display = ("state", "run", "what", "age", "took")
     list_display_links = None
     list_filter = (
         filters.StatusFilter,
@@ -121,8 +121,13 @@ class RunAdmin(_ModelAdmin):
     def what(self, run: Any) -> SafeString:
         if run.status == "failed":
             found = failure(read(plain(run.raw_error)))
-            return format_html('<span class="wf-failed-words">{}</span>', capped(found.sentence if found else "", 160))
-        return format_html('<span class="wf-words">{}</span>', run.wait_words)
+            look, words = "wf-failed-words", capped(found.sentence if found else "", 160)
+        else:
+            look, words = "wf-words", run.wait_words
+        if not words:
+            return rendering.attributes(run.attributes)
+        chips = rendering.attributes(run.attributes) if run.attributes else ""
+        return format_html('<span class="{}">{}</span>{}', look, words, chips)
 
     @admin.display(description=_("Age"))
     def age(self, run: Any) -> SafeString:
@@ -133,10 +138,6 @@ class RunAdmin(_ModelAdmin):
         if run.started_at is None:
             return "—"
         return span(run.started_at, run.completed_at or run.seen_at)
-
-    @admin.display(description=_("Attributes"))
-    def labels(self, run: Run) -> SafeString:
-        return rendering.attributes(run.attributes)
 
     # --- pages -------------------------------------------------------------------------------------------------------
 

@@ -208,6 +208,8 @@ def _timeline(request: HttpRequest, run: Run, now: datetime) -> dict[str, Any]:
     if drawn is None:
         return {"rows": []}
     rows = rows_of(drawn)
+    for row in rows:
+        row.link = run_url(row.child) if row.child else ""
     page = run_url(run.pk)
     size = drawn.last - drawn.first + 1
     return {
@@ -219,7 +221,6 @@ def _timeline(request: HttpRequest, run: Run, now: datetime) -> dict[str, Any]:
         "partial": size < drawn.total,
         "earlier_url": f"{page}?from={max(1, drawn.first - size)}" if drawn.first > 1 else "",
         "later_url": f"{page}?from={drawn.last + 1}" if drawn.last < drawn.total else "",
-        "child_urls": {row.child: run_url(row.child) for row in rows if row.child},
     }
 
 

@@ -107,7 +107,7 @@ VERBS = {
         Verb(
             "wake",
             "wake_run",
-            _("Wake"),
+            _("Wake now"),
             _("End the sleep now?"),
             _("The run goes on as if the time had come. A timeout that it waits for counts as a sleep, too."),
             _("woken"),

@@ -29,8 +29,9 @@ from ..commands import (
 
 #: never recorded when the log says by itself that there is nothing (left) to end
 _WITHDRAWALS = (CancelStep, CancelWait, DisposeHook)
-#: what means nothing any more when the body ends in the drain that decided it
-_MOOT_AT_END = (CreateStep, CreateWait, CreateHook, CancelStep, CancelWait)
+#: what means nothing any more when the body ends in the drain that decided it. A cancel of a step still does: the loser
+#: of a race from which the body returns may be running, and is to be told
+_MOOT_AT_END = (CreateStep, CreateWait, CreateHook, CancelWait)
 
 
 class Decisions:

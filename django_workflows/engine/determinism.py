@@ -44,9 +44,9 @@ def _gathering_hash(future: Any) -> int:
     loop = future.get_loop()
     if not isinstance(loop, DurableLoop):
         return object.__hash__(future)
-    order: int | None = future.__dict__.get("order")
+    order: int | None = getattr(future, "order", None)
     if order is None:
-        order = future.__dict__["order"] = loop.next_order()
+        order = future.order = loop.next_order()
     return order
 
 

@@ -129,7 +129,7 @@ class Execution:
                 self._check_next(record)
                 self._deliver(record)
 
-    def begin(self, record: Record) -> None:
+    def _begin(self, record: Record) -> None:
         """Start the body, at the time of this record. ``run_started`` does it; so does a first arrival without one."""
         if self._main is not None:
             return
@@ -175,21 +175,20 @@ class Execution:
             self._feed(record)
 
     def _feed(self, record: Record) -> None:
-        self.last_sequence = record.sequence
         settle = _SETTLE.get(record.type)
         if settle is None and record.type not in TYPES:
             raise CorruptedEventLogError(
                 f"Event {record.sequence} of {self.run_id} has a strange type, {record.type!r}."
             )
         if record.type == "run_started":
-            self.begin(record)
+            self._begin(record)
             return
         if record.is_decision:
             self._match(record)
         if settle is None or self.finished:
             return
         if self._main is None:
-            self.begin(record)
+            self._begin(record)
         if not self.finished:
             settle(self, record)
 

@@ -82,6 +82,8 @@ class BodyHook:
             return
         self._disposed = True
         self._payloads.clear()
+        if self._registered:
+            self._runtime.hooks.pop(self.correlation_id, None)
         if self._owner is None:
             self._runtime.decisions.withdraw(DisposeHook(self.correlation_id, cause=self._runtime.cause))
         self._wake(self._readers)
@@ -92,6 +94,8 @@ class BodyHook:
 
     def created(self) -> None:
         self._registered = True
+        if self._disposed:
+            self._runtime.hooks.pop(self.correlation_id, None)
         self._wake(self._registrations)
 
     def conflicted(self, owner: str) -> None:

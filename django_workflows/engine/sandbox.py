@@ -14,7 +14,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..exceptions import WorkflowSandboxError
@@ -105,23 +105,29 @@ class draining:  # noqa: N801  (reads as a verb: ``with draining():``)
 
     def __enter__(self) -> None:
         global _paused, _collecting
+        if _thread.depth:  # nested: everything is closed already
+            _thread.depth += 1
+            self._entered: Sequence[tuple[Callable[[Any], None], Any]] = ()
+            return
+        self._entered = [(leave, enter()) for enter, leave in guards] if guards else ()
         with _lock:
             if not _paused:
                 _collecting = gc.isenabled()
                 gc.disable()
             _paused += 1
-        _thread.depth += 1
-        self._entered = [(leave, enter()) for enter, leave in guards] if guards else ()
+        _thread.depth = 1
 
     def __exit__(self, *exc_info: object) -> None:
         global _paused
-        for leave, state in reversed(self._entered):
-            leave(state)
         _thread.depth -= 1
+        if _thread.depth:
+            return
         with _lock:
             _paused -= 1
             if not _paused and _collecting:
                 gc.enable()
+        for leave, state in reversed(self._entered):
+            leave(state)
 
 
 def _reset() -> None:

@@ -50,7 +50,7 @@ def used_attributes() -> list[str]:
     counts: Counter[str] = Counter()
     for attributes in _runs().order_by("-created_at", "-id").values_list("attributes", flat=True)[:_SAMPLE]:
         if isinstance(attributes, dict):
-            counts.update(attributes)
+            counts.update(attributes.keys())
     return [key for key, _ in counts.most_common(50)]
 
 

@@ -20,6 +20,7 @@ from ..models import Run, Step, Worker
 from ..services import database
 from ..statuses import ACTIVE_RUN, RunStatus, StepStatus
 from .estimates import Count, count_by_status
+from .payloads import with_raw
 
 DAY = timedelta(days=1)
 NEWEST = 10_000
@@ -136,7 +137,7 @@ def _runs() -> Any:
 
 
 def _light(rows: Any) -> Any:
-    return rows.defer("input", "output", "error")
+    return with_raw(rows, ["error"]).defer("input", "output", "error")
 
 
 # --- over time -------------------------------------------------------------------------------------------------------

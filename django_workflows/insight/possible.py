@@ -10,7 +10,8 @@ from ..models import Hook, Run, Wait
 from ..services import database
 from ..statuses import ACTIVE_RUN, RunStatus, WaitStatus
 
-VERBS = ("cancel", "force", "retry", "wake", "unblock")
+#: what helps a run on comes before what ends it
+VERBS = ("unblock", "retry", "wake", "cancel", "force")
 
 
 def refusal(run: Run, verb: str, *, sleeping: bool) -> str | None:

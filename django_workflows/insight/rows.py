@@ -17,6 +17,8 @@ from .words import capped, masked, moment, short_name, span
 #: rows that are drawn one by one; beyond that, steps of one name share a row
 MAX_ROWS = 60
 _BINS = 250
+#: percent of the width that a bar needs to hold the sign of failure
+_CROSS = 3.0
 _SLOWEST = 10
 
 
@@ -29,7 +31,11 @@ class Bar:
     end: str
     look: str
     title: str
+    #: failed or lost, and wide enough to say so
     failed: bool = False
+    #: pixels: how thick a stroke is says what it is
+    y: int = 5
+    height: int = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class Row:
     #: the first and the last event that is about this
     correlation_id: str = ""
     child: str = ""
+    #: where the child is shown; set by the door
+    link: str = ""
     #: of an active hook, for its actions
     token: str = ""
     is_open: bool = False
@@ -181,7 +189,7 @@ def _hook_row(drawn: Timeline, lane: Lane) -> Row:
     deliveries = sum(mark.kind == "delivery" for mark in lane.marks)
     conflict = any(mark.kind == "conflict" for mark in lane.marks)
     outcome = "conflict" if conflict else "open" if lane.end is None else "closed"
-    count = f"{deliveries} deliver{'y' if deliveries == 1 else 'ies'}"
+    count = f"{deliveries or 'no'} deliver{'ies' if deliveries > 1 else 'y'}"
     aside = "another run has the token" if conflict else f"{count}, {_took(drawn, lane)}"
     row = Row("hook", label, label, outcome, aside, f"{label}, {outcome}: {aside}")
     if hook is not None:
@@ -242,6 +250,7 @@ _STROKES = {
     "child": "runs",
     "run": "runs",
 }
+_TOPS = {"attempt": 5, "queued": 11, "backoff": 11, "sleep": 8, "hook": 9, "child": 6, "run": 7}
 
 
 def _bar(drawn: Timeline, label: str, stroke: Stroke) -> Bar:
@@ -255,9 +264,10 @@ def _bar(drawn: Timeline, label: str, stroke: Stroke) -> Bar:
         title += (f" on {worker}" if worker else "") + (f" — {error}" if error else "")
     else:
         title = f"{label} {_STROKES[stroke.kind]}: {took}"
-    failed = stroke.kind == "attempt" and stroke.outcome in ("failed", "lost")
+    failed = stroke.kind == "attempt" and stroke.outcome in ("failed", "lost") and right - left >= _CROSS
     look = f"wf-{stroke.kind} wf-is-{stroke.outcome}"
-    return Bar(percent(left), percent(max(right - left, 0.0)), percent(right), look, title, failed)
+    y = _TOPS[stroke.kind]
+    return Bar(percent(left), percent(max(right - left, 0.0)), percent(right), look, title, failed, y, 24 - 2 * y)
 
 
 _DOTS = {

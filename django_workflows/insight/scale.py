@@ -15,7 +15,7 @@ from ..durations import humanize
 _TIMES_WORK = 0.5
 _AT_LEAST = timedelta(seconds=0.5)
 #: width of a folded stretch, and of all of them together, in percent
-_FOLD, _ALL_FOLDS = 9.0, 54.0
+_FOLD, _ALL_FOLDS = 14.0, 56.0
 
 Interval = tuple[datetime, datetime]
 

@@ -138,6 +138,8 @@ def _end(run: Run, drawn: Timeline, now: datetime) -> datetime:
 def _with_margins(busy: list[tuple[datetime, datetime]], facts: list[Fact]) -> Iterable[tuple[datetime, datetime]]:
     """Every event is a little busy, so that a delivery in the middle of a long wait gets a place of its own."""
     work = sum((end - start for start, end in busy), timedelta(0))
+    if not work:
+        return
     margin = max(work / 40, timedelta(milliseconds=5))
     yield from busy
     for fact in facts:

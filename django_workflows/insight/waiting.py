@@ -55,9 +55,9 @@ def waits_of(runs: Sequence[Run], now: datetime | None = None) -> dict[str, list
 
 
 def summary(reasons: Sequence[Reason], most: int = 2) -> str:
-    """``"hook packed:42 for 3 h, until 14:05"``: the first reasons in one line."""
+    """``"hook packed:42 for 3 h, sleeping until 14:05"``: the first reasons in one line."""
     more = f" (+{len(reasons) - most})" if len(reasons) > most else ""
-    return ", ".join(reason.text for reason in reasons[:most]) + more
+    return ", ".join(capped(reason.text, 150) for reason in reasons[:most]) + more
 
 
 def _rows(model: Any, **conditions: Any) -> Any:
@@ -72,7 +72,7 @@ def _head(run: Run, now: datetime) -> list[Reason]:
         if run.blocked_until is not None:
             wait = run.blocked_until - now
             again = f" (next try in {humanize(wait)})" if wait > timedelta(0) else " (to be tried again now)"
-        reasons.append(Reason("blocked", f"blocked: {capped(run.blocked_reason, 160)}{again}"))
+        reasons.append(Reason("blocked", f"blocked: {capped(run.blocked_reason, 600)}{again}"))
     if run.cancel_requested_at is not None:
         reasons.append(Reason("cancelling", f"cancelling: its cleanup runs for {span(run.cancel_requested_at, now)}"))
     elif run.timed_out_at is not None:

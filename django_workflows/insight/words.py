@@ -40,6 +40,12 @@ def span(since: datetime, until: datetime) -> str:
     return humanize(max(until - since, timedelta(0)))
 
 
+def coarse(since: datetime, until: datetime) -> str:
+    """How long, roughly, as ages in a list are read: no seconds beside minutes, no minutes beside ten hours."""
+    words = span(since, until).split()
+    return " ".join(words[:2] if len(words[0]) > 1 or words[1] in ("min", "d") else words)
+
+
 def is_secret(token: str, is_webhook: bool) -> bool:
     """Whether knowing the token is what lets one in: a webhook's, or one that was made and not chosen."""
     return is_webhook or _MADE_TOKEN.fullmatch(token) is not None

@@ -12,7 +12,13 @@ from django.core.management.color import Style
 #: columns where there is no terminal to ask
 PLAIN_WIDTH = 100
 
-_COLOURS = {"good": "SUCCESS", "bad": "ERROR", "busy": "WARNING", "faint": "HTTP_NOT_MODIFIED", "title": "MIGRATE_HEADING"}
+_COLOURS = {
+    "good": "SUCCESS",
+    "bad": "ERROR",
+    "busy": "WARNING",
+    "faint": "HTTP_NOT_MODIFIED",
+    "title": "MIGRATE_HEADING",
+}
 
 
 def _terminal_width() -> int:

@@ -25,7 +25,13 @@ _COLOURS = {
     Stretch.LOST: "bad",
     Stretch.OPEN: "faint",
 }
-_SIGNS = {"completed": ("✓", "+"), "disposed": ("✓", "+"), "failed": ("✗", "x"), "conflict": ("✗", "x"), "cancelled": ("–", "~")}
+_SIGNS = {
+    "completed": ("✓", "+"),
+    "disposed": ("✓", "+"),
+    "failed": ("✗", "x"),
+    "conflict": ("✗", "x"),
+    "cancelled": ("·", "~"),
+}
 _SIGN_COLOURS = {"completed": "good", "disposed": "good", "failed": "bad", "conflict": "bad"}
 
 
@@ -49,9 +55,9 @@ def _draw_row(console: Console, timeline: Timeline, row: Row, canvas: int) -> st
     fancy, plain = _SIGNS.get(row.state, ("○", "o") if row.state == "open" else ("…", "."))
     sign = console.paint(fancy if console.fancy else plain, _SIGN_COLOURS.get(row.state, "faint"))
     label = shorten(row.label, _LABEL).ljust(_LABEL)
-    room = max(10, console.width - _LABEL - 3 - canvas - _LENGTH - 2)
+    room = console.width - _LABEL - 3 - canvas - _LENGTH - 2
     note = row.note or ("" if row.state in ("completed", "disposed") else row.state)
-    note = console.paint(shorten(note, room), "bad" if row.state == "failed" else "faint")
+    note = console.paint(shorten(note, room) if room > 8 else "", "bad" if row.state == "failed" else "faint")
     return f"{sign} {label} {_draw_bars(console, timeline, row, canvas)} {length_of(row):>{_LENGTH}} {note}".rstrip()
 
 

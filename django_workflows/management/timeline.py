@@ -1,15 +1,20 @@
-"""A run as a timeline: which entity lived when, folded from the log. What is drawn is decided here, how in ``drawing``."""
+"""A run as a timeline: which entity lived when, folded from the log. How it looks is the business of ``drawing``."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
+from django_workflows.durations import humanize
 from django_workflows.events import Record
 
 from .values import clean, error_sentence, show_span
+
+#: how tokens look that the engine makes up
+_SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 class Stretch(Enum):
@@ -78,15 +83,19 @@ def _fold(rows: dict[str, Row], record: Record) -> None:
         case "step_created":
             row = rows[record.correlation_id] = Row(_label(record.correlation_id), "pending")
             row.open(at, Stretch.QUEUED)
-        case "wait_created" | "hook_created" | "child_started":
-            state = {"wait_created": "waiting", "hook_created": "open", "child_started": "running"}[record.type]
-            row = rows[record.correlation_id] = Row(_label(record.correlation_id), state)
-            row.note = clean(payload["child"]) if record.type == "child_started" else ""
+        case "wait_created":
+            row = rows[record.correlation_id] = Row(f"wait {_rounded(payload['due_at'] - at)}", "waiting")
+            row.open(at, Stretch.OPEN)
+        case "hook_created":
+            row = rows[record.correlation_id] = Row(_hook_label(record), "open")
+            row.open(at, Stretch.OPEN)
+        case "child_started":
+            name = payload["workflow"].rpartition(".")[2]
+            row = rows[record.correlation_id] = Row(clean(f"child {name}"), "running", note=clean(payload["child"]))
             row.open(at, Stretch.OPEN)
         case "hook_conflict":
-            rows[record.correlation_id] = Row(
-                _label(record.correlation_id), "conflict", note=f"the token belongs to {payload['owner']}"
-            )
+            note = f"the token belongs to {payload['owner']}"
+            rows[record.correlation_id] = Row(_hook_label(record), "conflict", note=note)
         case _ if row is not None:
             _change(row, record)
 
@@ -143,10 +152,22 @@ def length_of(row: Row) -> str:
     return show_span(row.bars[-1].end - row.bars[0].start)
 
 
+def _rounded(length: timedelta) -> str:
+    """A sleep of two days is due a few milliseconds less than two days after its creation was recorded."""
+    seconds = length.total_seconds()
+    return humanize(timedelta(seconds=round(seconds) if seconds >= 1 else round(seconds, 2)))
+
+
 def _label(correlation_id: str) -> str:
-    """``step:shop.workflows.charge_card:1`` -> ``charge_card``, the number only from 2 on."""
-    kind, _, rest = correlation_id.partition(":")
-    name, _, number = rest.rpartition(":")
-    name = clean(name.rpartition(".")[2]) if name else ""
-    text = name if kind == "step" and name else f"{kind} {name}".strip()
-    return f"{text} #{number}" if number not in ("1", "") else text
+    """``step:charge_card:1`` -> ``charge_card``, the number only from 2 on."""
+    name, _, number = correlation_id.partition(":")[2].rpartition(":")
+    name = clean(name.rpartition(".")[2]) or clean(correlation_id)
+    return f"{name} #{number}" if number not in ("1", "") else name
+
+
+def _hook_label(record: Record) -> str:
+    """With its token, unless that is a secret: a webhook's, or one that was made up."""
+    token = str(record.payload["token"])
+    if record.payload.get("is_webhook"):
+        return "webhook"
+    return "hook" if _SECRET.fullmatch(token) else clean(f"hook {token}")

@@ -72,7 +72,9 @@ class KeysetPagination(BasePagination):
         return page
 
     def get_paginated_response(self, data: Any) -> Response:
-        return Response({"next": self._link(self.next_cursor), "previous": self._link(self.previous_cursor), "results": data})
+        return Response(
+            {"next": self._link(self.next_cursor), "previous": self._link(self.previous_cursor), "results": data}
+        )
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         link = {"type": "string", "format": "uri", "nullable": True}
@@ -121,7 +123,7 @@ class KeysetPagination(BasePagination):
 
 
 def _beyond(columns: Sequence[str], position: Sequence[Any], *, falling: bool) -> Q:
-    """Rows after ``position`` in the order of ``columns``; the first column is bounded alone, which an index can use."""
+    """Rows after ``position`` in the order of ``columns``; the first one is bounded alone, which an index can use."""
     beyond, until = ("lt", "lte") if falling else ("gt", "gte")
     if len(columns) == 1:
         return Q(**{f"{columns[0]}__{beyond}": position[0]})

@@ -1,8 +1,8 @@
 """Stored values as plain JSON for the wire, from their encoded text.
 
-No class is imported and nothing is decoded: what a payload once was need not exist in the process that shows it. Tagged
-values are written as people expect them: times in ISO 8601, decimals and uuids as text, bytes in Base64, sets and tuples
-as lists, dataclasses and models as objects, enum members by their name, NaN and the infinities as text.
+No class is imported and nothing is decoded: what a payload once was need not exist in the process that shows it.
+Tagged values are written as people expect them: times in ISO 8601, decimals and uuids as text, bytes in Base64, sets
+and tuples as lists, dataclasses and models as objects, enum members by their name, NaN and the infinities as text.
 """
 
 from __future__ import annotations

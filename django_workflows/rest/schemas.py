@@ -9,9 +9,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 try:
     from drf_spectacular.openapi import AutoSchema
-    from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+    from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_field
+    from drf_spectacular.utils import extend_schema as _extend_schema
 
     INSTALLED = True
+
+    def extend_schema(**options: Any) -> Callable[[F], F]:
+        """As drf-spectacular's own, also where it is not the project's DEFAULT_SCHEMA_CLASS."""
+
+        def decorate(view: F) -> F:
+            view.schema = AutoSchema  # type: ignore[attr-defined]
+            return _extend_schema(**options)(view)
+
+        return decorate
+
 except ImportError:
     INSTALLED = False
 

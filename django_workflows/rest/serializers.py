@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -88,6 +88,12 @@ def _text(**kwargs: Any) -> serializers.CharField:
     return serializers.CharField(read_only=True, **kwargs)
 
 
+def _one_of(values: Iterable[str]) -> serializers.CharField:
+    """Text from a fixed list. Within ``anyOf``, since drf-spectacular makes one component of all enums of one name."""
+    described = extend_schema_field({"type": "string", "anyOf": [{"enum": sorted(str(value) for value in values)}]})
+    return described(type("OneOf", (serializers.CharField,), {}))(read_only=True)  # type: ignore[no-any-return]
+
+
 def _number() -> serializers.IntegerField:
     return serializers.IntegerField(read_only=True)
 
@@ -112,7 +118,7 @@ class RunAnswer(Answer):
     workflow = _text()
     queue = _text()
     priority = _number()
-    status = serializers.ChoiceField([s.value for s in RunStatus], read_only=True)
+    status = _one_of(RunStatus)
     input = Payload(required=False)
     output = Payload(required=False)
     error = Payload(required=False)
@@ -140,7 +146,7 @@ class StepAnswer(Answer):
     run = _text(source="run_id")
     correlation_id = _text()
     name = _text()
-    status = serializers.ChoiceField([s.value for s in StepStatus], read_only=True)
+    status = _one_of(StepStatus)
     input = Payload(required=False)
     output = Payload(required=False)
     error = Payload(required=False)
@@ -170,7 +176,7 @@ class WaitAnswer(Answer):
     id = _text()
     run = _text(source="run_id")
     correlation_id = _text()
-    status = serializers.ChoiceField([s.value for s in WaitStatus], read_only=True)
+    status = _one_of(WaitStatus)
     due_at = Moment()
     created_at = Moment()
     completed_at = Moment(allow_null=True)
@@ -190,7 +196,7 @@ class EventAnswer(Answer):
 
     run = _text(source="run_id")
     sequence = _number()
-    type = serializers.ChoiceField(sorted(TYPES), read_only=True)
+    type = _one_of(TYPES)
     correlation_id = _text()
     payload = EventPayload(required=False)
     created_at = Moment()

@@ -27,7 +27,7 @@ def start_child(transition: Transition, command: StartChild) -> None:
     create_runs([_new_run(transition, command)])
     args, kwargs = steps.split_input(command.input)
     append(transition, events.ChildStarted(command.workflow, command.child, args, kwargs), command.correlation_id)
-    transition.ring_work = True
+    transition.rings.add(command.child)
 
 
 def _new_run(transition: Transition, command: StartChild) -> NewRun:

@@ -88,6 +88,28 @@ FROM locked
 """
 
 
+_CLAIM_THESE = f"""
+WITH locked AS MATERIALIZED (
+    SELECT * FROM django_workflows_run r
+    WHERE r.id = ANY(%s::text[]) AND r.wake_at <= {{now}} AND r.workflow = ANY(%s::text[])
+        AND (%s::text[] IS NULL OR r.queue = ANY(%s::text[])) AND r.blocked_until IS NULL
+    ORDER BY r.id FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT {", ".join(RUN_COLUMNS)}, {{now}},
+    CASE WHEN last_sequence = 1 THEN (SELECT data FROM django_workflows_event e WHERE e.run_id = locked.id
+        AND e.sequence = 1) END
+FROM locked
+"""
+
+
+def claim_these_runs(interest: Interest, run_ids: Sequence[str], execute: Any) -> list[Claimed]:
+    """Lock those of these runs that are due and that nobody else holds: somebody has just rung for them."""
+    database.require_transaction()
+    queues = None if interest.queues is None else list(interest.queues)
+    values = [list(run_ids), list(interest.workflows), queues, queues]
+    return [_claimed(row) for row in execute(_CLAIM_THESE.format(now=database.sql_now()), values)]
+
+
 def claim_due_runs(interest: Interest, limit: int, execute: Any) -> list[Claimed]:
     """Lock up to ``limit`` due runs, most urgent first, passing over those that somebody else holds.
 

@@ -18,6 +18,25 @@ from .runs import NewRun
 
 _BATCH = 1000
 
+#: the same for one run: a value per parameter
+_FAST_ONE = """
+WITH clock AS (SELECT {now} AS now), run AS (
+    INSERT INTO django_workflows_run (id, workflow, queue, priority, status, input, error_code, attributes,
+        idempotency_key, parent_id, parent_correlation_id, detached, forked_from, continued_from, seed, code_version,
+        created_at, wake_at, deadline_at, last_sequence, last_event_at, life, blocked_reason, blocked_count,
+        blocked_version)
+    SELECT %s, %s, %s, %s::int, 'pending', %s, '', %s::jsonb, %s, %s, %s, %s::bool, %s, %s, %s, '',
+        now, GREATEST(now + delay, not_before), GREATEST(now + delay, not_before) + timeout, 1, now, 0, '', 0, ''
+    FROM clock, (SELECT %s::interval AS delay, %s::timestamptz AS not_before, %s::interval AS timeout) times
+    ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING id
+), event AS (
+    INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
+    SELECT run.id, 1, 'run_created', '', %s, 0, clock.now FROM run, clock
+)
+SELECT run.id{ring} FROM run
+"""
+
 _FAST = """
 WITH clock AS (SELECT {now} AS now), new AS (
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
@@ -54,8 +73,9 @@ def create_runs(runs: Sequence[NewRun], *, ring: bool = False) -> list[str]:
         EntityConflictError: another run of the workflow has the idempotency key, with other arguments.
     """
     ids: list[str] = []
-    many = len(runs) > _BATCH
-    with db_transaction.atomic(using=database.alias(), savepoint=False) if many else _Nothing():
+    # One statement needs no transaction of its own; an error that the caller catches must not spoil the caller's.
+    many = len(runs) > _BATCH or (len(runs) > 1 and any(run.idempotency_key is not None for run in runs))
+    with db_transaction.atomic(using=database.alias()) if many else _Nothing():
         for start in range(0, len(runs), _BATCH):
             batch = runs[start : start + _BATCH]
             insert = _insert_fast if database.is_postgresql() else _insert_plain
@@ -89,9 +109,14 @@ def _insert_fast(runs: Sequence[NewRun], ring: bool) -> set[str]:
         [run.timeout for run in runs],
         [seal(run.created_event().encode()) for run in runs],
     ]
-    bell = f", pg_notify('{database.WORK}', '')" if ring and _listening() else ""
+    payload = "run.id" if len(runs) == 1 else "''"
+    bell = f", pg_notify('{database.WORK}', {payload})" if ring and _listening() else ""
     with database.connection().cursor() as cursor:
-        cursor.execute(_FAST.format(now=database.sql_now(), ring=bell), columns)
+        if len(runs) == 1:
+            text, values = _FAST_ONE, [column[0] for column in columns]
+        else:
+            text, values = _FAST, columns
+        cursor.execute(text.format(now=database.sql_now(), ring=bell), values)
         return {row[0] for row in cursor.fetchall()}
 
 

@@ -61,6 +61,9 @@ class Fold:
     attributes: dict[str, str] = field(default_factory=dict)
     started: Record | None = None
     terminal: Record | None = None
+    #: entities that a retry has left out; they stay in the tables, ended as they were or cut off at ``cut_off_at``
+    left_out: Fold | None = None
+    cut_off_at: datetime | None = None
 
     @property
     def open_steps(self) -> list[str]:
@@ -81,8 +84,18 @@ class Fold:
 
 def fold(log: Sequence[Record]) -> Fold:
     """Fold a log, or a prefix of one. What retries left out does not count; the end of the run closes nothing here."""
+    kept = effective(log)
+    found = _fold(kept)
+    if len(kept) < len(log):
+        sequences = {record.sequence for record in kept}
+        found.left_out = _fold([record for record in log if record.sequence not in sequences])
+        found.cut_off_at = next((r.created_at for r in reversed(log) if r.type == "run_retried"), None)
+    return found
+
+
+def _fold(records: Sequence[Record]) -> Fold:
     found = Fold()
-    for record in effective(log):
+    for record in records:
         apply = _APPLY.get(record.type)
         if apply is not None:
             apply(found, record)

@@ -86,14 +86,9 @@ def plan_fork(run_id: str, from_step: str | None = None, input: Any = None) -> F
     prefix = _prefix(run_id, log, from_step)
     given = None if input is None else _encode_input(workflow, input)
     prefix[0] = _created(run_id, log[0], given, keep_seed=from_step is not None)
-    divergence = trace_log(run_id, workflow, prefix).divergence
-    if divergence is not None and given is not None:
-        raise EntityConflictError(
-            f"With this input the body decides otherwise before {from_step}: {divergence}"
-        ) from divergence
-    if divergence is not None:
-        raise divergence
-    kept = {key for key, step in (folded := fold(prefix)).steps.items() if step.ended is not None}
+    _try_out(run_id, workflow, prefix, log, with_input=given is not None)
+    folded = fold(prefix)
+    kept = {key for key, step in folded.steps.items() if step.ended is not None}
     kept |= {key for key, child in folded.children.items() if child.ended is not None}
     begun = {record.correlation_id for record in log if record.type in ("step_started", "child_started")}
     made = (record for record in effective(log) if record.type in _EFFECTS and record.correlation_id in begun)
@@ -108,6 +103,22 @@ def plan_fork(run_id: str, from_step: str | None = None, input: Any = None) -> F
     )
 
 
+def _try_out(
+    run_id: str, workflow: Workflow[..., Any], prefix: list[Record], log: Sequence[Record], *, with_input: bool
+) -> None:
+    """Replay the copy as the fork will; say why, if it does not fit."""
+    divergence = trace_log(new_run_id(), workflow, prefix).divergence
+    if divergence is None:
+        return
+    original = trace_log(run_id, workflow, [log[0], *prefix[1:]]).divergence
+    if original is not None:
+        raise original
+    why = "With this input" if with_input else "As it tells its steps its own run id"
+    raise EntityConflictError(
+        f"{why}, the body of {run_id} decides otherwise in a fork: {divergence} Fork it from an earlier step."
+    ) from divergence
+
+
 def _prefix(run_id: str, log: Sequence[Record], from_step: str | None) -> list[Record]:
     if from_step is None:
         return [log[0]]
@@ -117,7 +128,9 @@ def _prefix(run_id: str, log: Sequence[Record], from_step: str | None) -> list[R
         raise EntityConflictError(f"Run {run_id} has no step {from_step!r}. Its steps: {known or 'none'}.")
     prefix = [record for record in log if record.sequence < created[0].sequence]
     if any(record.type in ("run_cancel_requested", "run_timed_out") for record in effective(prefix)):
-        raise EntityConflictError(f"Run {run_id} had been asked to end before {from_step}; fork it from an earlier step.")
+        raise EntityConflictError(
+            f"Run {run_id} had been asked to end before {from_step}; fork it from an earlier step."
+        )
     return prefix
 
 
@@ -166,10 +179,14 @@ def fork_run(plan: ForkPlan) -> str:
         return _start_afresh(source, plan)
     folded = fold(plan.log)
     fork = _insert_run(source, plan, folded)
-    rows = Event.objects.using(database.alias()).filter(run_id=plan.run_id, sequence__lte=plan.events).order_by("sequence")
+    rows = (
+        Event.objects.using(database.alias()).filter(run_id=plan.run_id, sequence__lte=plan.events).order_by("sequence")
+    )
     lives = list(rows.values_list("life", "idempotency_key"))
     insert_events(fork.id, ((record, *lives[record.sequence - 1]) for record in plan.log))
-    options = dict(Hook.objects.using(database.alias()).filter(run_id=plan.run_id).values_list("correlation_id", "options"))
+    options = dict(
+        Hook.objects.using(database.alias()).filter(run_id=plan.run_id).values_list("correlation_id", "options")
+    )
     try:
         with db_transaction.atomic(using=database.alias()):
             insert_entities(fork, folded, closed_at=None, options=options)
@@ -233,7 +250,7 @@ def _go_on(fork: Run, plan: ForkPlan, folded: Fold) -> None:
             )
         _child_ended(transition, correlation_id, folded, child)
     transition.run.wake_at = transition.now
-    transition.ring_work = True
+    transition.rings.add(transition.run.id)
     write([transition])
 
 

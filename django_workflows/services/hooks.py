@@ -107,7 +107,7 @@ def receive_hook(
         idempotency_key=idempotency_key,
     )
     run.wake_at = transition.now
-    transition.ring_work = True
+    transition.rings.add(run.id)
     return EventModel(
         run_id=run.id,
         sequence=record.sequence,

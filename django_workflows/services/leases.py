@@ -66,17 +66,18 @@ def rescue(worker_ids: Sequence[str]) -> int:
     """Give the steps of dead workers back: lost, not failed. Returns how many. Any number of workers may call it."""
     count = 0
     for worker_id in worker_ids:
-        stop_worker(worker_id)
         running = Step.objects.using(database.alias()).running().filter(worker_id=worker_id)
         for step_id, run_id in list(running.order_by("run_id", "pk").values_list("pk", "run_id")):
             count += _rescue_step(run_id, step_id, worker_id)
+        if not running.exists():  # some may be held by a long transaction: they are next
+            stop_worker(worker_id)
     return count
 
 
 def _rescue_step(run_id: str, step_id: str, worker_id: str) -> int:
     with db_transaction.atomic(using=database.alias()):
         found = lock_runs([run_id], skip_locked=True, pictures=False)
-        if not found:  # held by a long transaction, perhaps: ``rescue_orphans`` comes by again
+        if not found:  # held by somebody's long transaction: the next look finds it again
             return 0
         transition = found[0]
         step = read_step(transition, step_id)

@@ -36,6 +36,15 @@ class Listener:
         self._thread: threading.Thread | None = None
         self.ready = threading.Event()
         self._idle_since = time.monotonic()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the thread and close its connection."""
+        self._stopping = True
+        if (thread := self._thread) is not None:
+            database.ring(database.NEWS)  # wakes it
+            thread.join(10)
+        self._stopping = False
 
     def subscribe(self, key: str, call: Callable[[], None]) -> None:
         with self._lock:
@@ -64,7 +73,7 @@ class Listener:
 
     def _may_end(self) -> bool:
         with self._lock:
-            if self._calls or time.monotonic() - self._idle_since < LINGER:
+            if not self._stopping and (self._calls or time.monotonic() - self._idle_since < LINGER):
                 return False
             self._thread = None
             self.ready.clear()
@@ -77,10 +86,10 @@ class Listener:
             self.ready.set()
             self._call_all()  # what was written before we listened
             while True:
-                for notice in connection.notifies(timeout=5.0, stop_after=1):
+                for notice in connection.notifies(timeout=1.0, stop_after=1):
                     self._call(notice.payload)
                 with self._lock:
-                    if not self._calls and time.monotonic() - self._idle_since >= LINGER:
+                    if self._stopping or (not self._calls and time.monotonic() - self._idle_since >= LINGER):
                         return
         finally:
             self.ready.clear()
@@ -131,6 +140,14 @@ def _listener() -> Listener | None:
         if alias not in _listeners:
             _listeners[alias] = Listener(alias)
         return _listeners[alias]
+
+
+def close_listeners() -> None:
+    """Give the listening connections of this process back; they come back when somebody waits again."""
+    with _listeners_lock:
+        listeners = list(_listeners.values()) if _listeners_pid == os.getpid() else []
+    for listener in listeners:
+        listener.stop()
 
 
 class Bell:

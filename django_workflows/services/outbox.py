@@ -6,6 +6,7 @@ in a transaction that locks the other run, applies it if it is not applied yet, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -22,6 +23,8 @@ from .event_log import append
 from .locking import lock_run, read_end
 from .transition import Transition
 from .write import write
+
+logger = logging.getLogger(__name__)
 
 CHILD_ENDED = "child_ended"
 CANCEL_CHILD = "cancel_child"
@@ -57,17 +60,30 @@ def deliver(limit: int = 100) -> int:
     """Deliver what is owed, oldest first. Returns how many rows were taken up; any number of workers may call it."""
     alias, count = database.alias(), 0
     for pk in list(Outbox.objects.using(alias).order_by("pk").values_list("pk", flat=True)[:limit]):
-        paid = False
-        while not paid:
-            with db_transaction.atomic(using=alias):
-                row = Outbox.objects.using(alias).select_for_update(skip_locked=True).filter(pk=pk).first()
-                if row is None:
-                    break
-                paid = _DELIVERIES[row.kind](row)
-                if paid:
-                    Outbox.objects.using(alias).filter(pk=pk).delete()
-                    count += 1
+        try:
+            while (paid := _deliver(pk)) is False:
+                pass
+        except Exception:
+            if not database.connection().is_usable():
+                raise
+            # Its run is held by a long transaction, or another version of the code owes what this one does not know.
+            logger.warning("Outbox row %s could not be delivered; it is tried again.", pk, exc_info=True)
+            continue
+        count += bool(paid)
     return count
+
+
+def _deliver(pk: int) -> bool | None:
+    """Take one row up. False: there is more to do for it. None: it is gone, or somebody else has it."""
+    alias = database.alias()
+    with db_transaction.atomic(using=alias):
+        row = Outbox.objects.using(alias).select_for_update(skip_locked=True).filter(pk=pk).first()
+        if row is None:
+            return None
+        paid = _DELIVERIES[row.kind](row)
+        if paid:
+            Outbox.objects.using(alias).filter(pk=pk).delete()
+        return paid
 
 
 def _child_ended(row: Outbox) -> bool:
@@ -86,7 +102,7 @@ def _child_ended(row: Outbox) -> bool:
         event = events.ChildFailed(child_id, payload["error"], payload["status"] == RunStatus.CANCELLED)
     append(parent, event, correlation_id)
     parent.run.wake_at = parent.now
-    parent.ring_work = True
+    parent.rings.add(parent.run.id)
     write([parent])
     return True
 

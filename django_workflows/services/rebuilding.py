@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,8 @@ def insert_entities(run: Run, fold: Fold, *, closed_at: datetime | None, options
 
     ``options`` of hooks, by correlation id, are not in the log; they are the originals' where there are some.
     """
+    if fold.left_out is not None:
+        insert_entities(run, fold.left_out, closed_at=fold.cut_off_at, options=options)
     alias = database.alias()
     Step.objects.using(alias).bulk_create(
         [_step(run, key, step, closed_at) for key, step in fold.steps.items()], batch_size=_BATCH

@@ -11,7 +11,8 @@ from asgiref.sync import sync_to_async
 
 from ..exceptions import InAtomicBlockError, RunCancelledError, RunFailedError, RunNotFoundError
 from ..models import Run
-from ..serialization import decode_error
+from ..sealing import unseal
+from ..serialization import decode_error, loads
 from ..statuses import TERMINAL_RUN, RunStatus
 from . import database, news
 
@@ -86,18 +87,19 @@ def _pause(run_id: str, poll: float, deadline: float | None) -> float:
 
 def _outcome(run_id: str) -> Any:
     """The output of a completed run, ``_PENDING`` for an active one, otherwise what it raises."""
-    rows = Run.objects.using(database.alias()).filter(pk=run_id)
-    row = rows.values_list("status", "output", "error").first()
+    with database.connection().cursor() as cursor:  # asked often: the ORM would take longer than the database
+        cursor.execute("SELECT status, output, error FROM django_workflows_run WHERE id = %s", [run_id])
+        row = cursor.fetchone()
     if row is None:
         raise RunNotFoundError(run_id)
-    status, output, error = row
+    status = row[0]
     if status not in TERMINAL_RUN:
         return _PENDING
     if status == RunStatus.COMPLETED:
-        return output
+        return loads(unseal(row[1]))
     if status == RunStatus.CANCELLED:
         raise RunCancelledError(run_id, _reason(run_id))
-    raise run_failed(run_id, error)
+    raise run_failed(run_id, loads(unseal(row[2])))
 
 
 def run_failed(run_id: str, error: dict[str, Any]) -> RunFailedError:

@@ -52,7 +52,8 @@ def retry_run(transition: Transition, plan: RetryPlan) -> None:
     _reopen_hooks(transition, folded)
     _settle_debts(transition, folded)
     run.wake_at = transition.now
-    transition.wide = transition.ring_work = True
+    transition.wide = True
+    transition.rings.add(transition.run.id)
     transition.news.append(run.id)
 
 
@@ -107,6 +108,8 @@ def _settle_debts(transition: Transition, folded: Fold) -> None:
     for correlation_id in folded.open_children:
         child = children.get(correlation_id)
         if child is None:
-            raise EntityConflictError(f"The child {correlation_id} of run {run.id} has been pruned; its end is unknown.")
+            raise EntityConflictError(
+                f"The child {correlation_id} of run {run.id} has been pruned; its end is unknown."
+            )
         if child.status in TERMINAL_RUN:
             outbox.owe_end_again(child.pk, run.id, transition.now)

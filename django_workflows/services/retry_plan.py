@@ -135,8 +135,9 @@ class _Search:
     def failures(self) -> list[Record]:
         """The failures to be tried again: what the run's error shows, without those that led to another of them.
 
-        Steps that failed after the run's end are among them: the body never saw that, and would fail by it at once.
+        Steps that failed when the body had ended are among them: it never saw that, and would fail by it at once.
         """
+        ended = self._trace.end_cause or self.terminal.sequence
         candidates = self._shown()
         direct = self._by_sequence.get(self._trace.end_cause or 0)
         if parts(self.terminal)["error_code"] == "run_timeout":
@@ -146,7 +147,7 @@ class _Search:
             candidates[direct.sequence] = direct
         handled = {sequence for record in candidates.values() for sequence in self._ancestors(record)}
         for record in self._records:
-            if record.type == "step_failed" and record.sequence > self.terminal.sequence:
+            if record.type == "step_failed" and record.sequence > ended:
                 candidates[record.sequence] = record
         return [record for sequence, record in sorted(candidates.items()) if sequence not in handled]
 
@@ -192,7 +193,6 @@ class _Search:
         gone = {record.correlation_id for record in late if record.type in _CREATES}
         arrived = (r.sequence for r in self._records if r.correlation_id in gone)
         return {record.sequence for record in late} | set(arrived)
-
 
     def is_left_out(self, correlation_id: str, skipped: set[int]) -> bool:
         """Whether the decision that made this entity is itself among what is skipped."""

@@ -98,7 +98,8 @@ def request_cancel(transition: Transition, reason: str | None, *, force: bool) -
     append(transition, events.RunCancelRequested(reason, force))
     run.cancel_requested_at = run.cancel_requested_at or transition.now
     run.wake_at = transition.now
-    transition.wide = transition.ring_work = True
+    transition.wide = True
+    transition.rings.add(run.id)
     if force:
         end_run(transition, None)
     return True
@@ -113,11 +114,15 @@ def time_out_run(transition: Transition) -> None:
     transition.wide = True
 
 
+def is_overdue(transition: Transition) -> bool:
+    """Whether the run's cleanup, after a cancel or its deadline, has taken longer than ``CANCEL_GRACE``."""
+    since = transition.run.cancel_requested_at or transition.run.timed_out_at
+    return since is not None and transition.now >= since + timedelta(seconds=conf.settings.CANCEL_GRACE)
+
+
 def end_overdue_run(transition: Transition) -> bool:
     """End a run whose cleanup has taken longer than ``CANCEL_GRACE``. True if it was ended."""
-    run = transition.run
-    since = run.cancel_requested_at or run.timed_out_at
-    if since is None or transition.now < since + timedelta(seconds=conf.settings.CANCEL_GRACE):
+    if not is_overdue(transition):
         return False
     end_run(transition, None)
     return True
@@ -255,7 +260,8 @@ def unblock_run(transition: Transition) -> None:
         raise EntityConflictError(f"Run {run.id} is not blocked.")
     run.blocked_until = None
     run.wake_at = transition.now
-    transition.wide = transition.ring_work = True
+    transition.wide = True
+    transition.rings.add(run.id)
 
 
 def clear_block(transition: Transition) -> None:

@@ -14,7 +14,7 @@ from ..serialization import Encoded, encode_error
 from ..statuses import TERMINAL_STEP, StepStatus
 from .event_log import append
 from .rows import StepRow
-from .transition import Transition
+from .transition import ANY, Transition
 
 
 def create_step(transition: Transition, correlation_id: str, name: str, input: Encoded, queue: str) -> StepRow:
@@ -150,7 +150,7 @@ def _back_to_pending(transition: Transition, step: StepRow, error: Encoded, at: 
     transition.change_step(step)
     append(transition, events.StepRetrying(step.attempt, error, at, lost), step.correlation_id)
     if at <= transition.now:
-        transition.ring_work = True
+        transition.rings.add(ANY)
 
 
 def _wake(transition: Transition) -> None:

@@ -79,14 +79,12 @@ class StreamPages:
         start = question.start_index
         if start < 0:
             return Page((), max(0, head + start), False)
-        if start < head:
-            return _read(question, done=closed, head=head)
-        if closed:
-            return Page((), head, True)
-        if status in TERMINAL_RUN:
+        over = closed or status in TERMINAL_RUN
+        if over and not closed:
             head = _final_head(question)
-            return Page((), head, True) if start >= head else _read(question, done=True, head=head)
-        return NOTHING
+        if start < head:
+            return _read(question, done=over, head=head)
+        return Page((), head, True) if over else NOTHING
 
 
 def _final_head(question: PageQuestion) -> int:

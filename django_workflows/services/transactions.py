@@ -25,7 +25,7 @@ def in_transaction(verb: Callable[P, R]) -> Callable[P, R]:
         for attempt in range(TRIES):
             own = not database.connection().in_atomic_block
             try:
-                with transaction.atomic(using=database.alias(), savepoint=False):
+                with transaction.atomic(using=database.alias()):
                     return verb(*args, **kwargs)
             except OperationalError as error:
                 if not own or attempt == TRIES - 1 or not database.is_deadlock(error):

@@ -10,6 +10,10 @@ from ..events import Record
 from .rows import Picture, RunRow, StepRow, WaitRow
 
 
+#: rings for whatever is due or claimable
+ANY = ""
+
+
 @dataclass(slots=True)
 class EventRow:
     record: Record
@@ -34,7 +38,7 @@ class Transition:
         "now",
         "outbox",
         "picture",
-        "ring_work",
+        "rings",
         "run",
         "wide",
     )
@@ -55,7 +59,8 @@ class Transition:
         self.outbox: list[tuple[str, str, Any]] = []
         #: more than ``last_sequence``, ``last_event_at`` and ``wake_at`` of the run has changed
         self.wide = False
-        self.ring_work = False
+        #: whom other processes are rung for at the commit: runs that are due, ``ANY`` for steps that wait for any worker
+        self.rings: set[str] = set()
         #: somebody may be waiting for what this transition writes
         self.news: list[str] = []
         #: signals to send once it is committed: (signal name, run)

@@ -44,7 +44,8 @@ def wake_waits(transition: Transition, correlation_id: str | None = None) -> int
     chosen = [wait for wait in waits if correlation_id in (None, wait.correlation_id)]
     for wait in chosen:
         complete_wait(transition, wait, woken=True)
-    transition.ring_work = transition.ring_work or bool(chosen)
+    if chosen:
+        transition.rings.add(transition.run.id)
     return len(chosen)
 
 

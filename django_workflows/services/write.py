@@ -14,24 +14,30 @@ from django.db import transaction as db_transaction
 
 from .. import signals
 from . import database, write_fast, write_plain
+from .event_log import Execute
 from .transition import Transition
 
 
 def write(transitions: Sequence[Transition]) -> None:
     """Store what was done to locked runs, in the caller's transaction, and ring for those whom it concerns."""
-    database.require_transaction()
-    transitions = [transition for transition in transitions if not transition.empty]
-    if not transitions:
-        return
-    if database.is_postgresql():
-        write_fast.write(transitions)
-    else:
-        write_plain.write(transitions)
-    write_outbox(transitions)
+    write_rows(transitions)
     ring_for(transitions)
     for transition in transitions:
         if transition.after_commit:
             db_transaction.on_commit(partial(send_signals, [transition]), using=database.alias())
+
+
+def write_rows(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
+    """Only store: the caller rings and sends the signals when it has committed. ``execute``: its own way to the server."""
+    database.require_transaction()
+    changed = [transition for transition in transitions if not transition.empty]
+    if not changed:
+        return
+    if database.is_postgresql():
+        write_fast.write(changed, execute)
+    else:
+        write_plain.write(changed)
+    write_outbox(changed)
 
 
 def write_outbox(transitions: Sequence[Transition]) -> None:
@@ -48,8 +54,9 @@ def write_outbox(transitions: Sequence[Transition]) -> None:
 
 def ring_for(transitions: Sequence[Transition]) -> None:
     """NOTIFY, only where another process may have to wake."""
-    if any(transition.ring_work for transition in transitions):
-        database.ring(database.WORK)
+    rings = set().union(*(transition.rings for transition in transitions))
+    if rings:
+        database.ring(database.WORK, rings)
     news = [item for transition in transitions for item in transition.news]
     if news:
         database.ring(database.NEWS, news)

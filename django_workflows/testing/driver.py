@@ -1,7 +1,7 @@
 """A worker in the calling thread: the production advancer and executor, one round at a time.
 
-What differs from ``workers.process``: turns use the caller's connection, attempts run here and in order, nothing waits, and
-time is moved by whoever drives. What is the same: everything else.
+What differs from ``workers.process``: turns use the caller's connection, attempts run here and in order, nothing waits,
+and time is moved by whoever drives. What is the same: everything else.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _keep_on(place: str, definition: Step[..., object] | None) -> bool:
 
 
 class Driver:
-    """``crashes(place, step)`` is asked after each commit (``step`` None) and each attempt; True: the worker dies there."""
+    """``crashes(place, step)`` is asked after each commit (``step`` None) and each attempt: True kills the worker."""
 
     def __init__(self, crashes: Callable[[str, Step[..., object] | None], bool] = _keep_on) -> None:
         self.interest = cast(Interest, _Everything())
@@ -63,6 +63,7 @@ class Driver:
         self.ran: Counter[str] = Counter()
         self.repeated: Counter[str] = Counter()
         self._unrecorded: list[str] = []
+        self.disturbed = False
         self._watch = Watch()
         self._employ()
 
@@ -171,6 +172,7 @@ class Driver:
 
     def crash(self) -> None:
         """The worker vanishes with all it had in memory. Another one notices and takes over."""
+        self.disturbed = True
         gone = self.worker_id
         self.repeated.update(self._unrecorded)
         self._unrecorded.clear()

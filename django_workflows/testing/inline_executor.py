@@ -31,6 +31,7 @@ class InlineExecutor(Executor):
         self.last: Outcome | None = None
 
     def begin(self, attempt: Attempt) -> None:
+        attempt.inline = True  # its chunks go through this thread's connection
         self.waiting.append((database.now() + self._busy_for(attempt), attempt))
 
     @staticmethod

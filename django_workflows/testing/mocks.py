@@ -24,10 +24,10 @@ def mock_step(
 ) -> Iterator[Any]:
     """While the block runs, the step is a mock; its name, retries and timeout stay, and so does the log's shape.
 
-    ``return_value`` and ``side_effect`` mean what they mean to ``unittest.mock``: ``side_effect=[ConnectionError(), "ok"]``
-    fails once and succeeds when it is retried. The mock has the step's signature, so a call that does not fit fails; it
-    is given to ``as``, with ``assert_called_once_with()``, ``call_count`` and so on. ``takes``: how long each attempt
-    takes on the virtual clock, in any form that ``sleep()`` takes; past the step's ``timeout`` it times out.
+    ``return_value`` and ``side_effect`` mean what they mean to ``unittest.mock``: ``side_effect=[ConnectionError(),
+    "ok"]`` fails once and succeeds when it is retried. The mock has the step's signature, so a call that does not fit
+    fails; it is given to ``as``, with ``assert_called_once_with()``, ``call_count`` and so on. ``takes``: how long each
+    attempt takes on the virtual clock, in any form that ``sleep()`` takes; past the step's ``timeout`` it times out.
 
     ``step`` is the step or its full name. Works in threads and for plain calls, too.
     """

@@ -41,9 +41,9 @@ class ParkedError(AssertionError):
 class Workflows:
     """Runs workflows in the calling thread while it is open (``with Workflows() as workflows``).
 
-    The clock of workflows, with it ``django.utils.timezone.now()``, moves only when it is told to; it is put back at the
-    end. ``handle.result()`` in the code under test drives the run, too. Everything a run does, its ``on_commit`` callbacks
-    included, happens in the methods below, and before they return.
+    The clock of workflows, with it ``django.utils.timezone.now()``, jumps only when it is told to; it is put back at
+    the end. ``handle.result()`` in the code under test drives the run, too. Everything that a run does, its
+    ``on_commit`` callbacks included, happens in the methods below, and before they return.
     """
 
     def __init__(self, driver: Driver | None = None) -> None:
@@ -65,9 +65,7 @@ class Workflows:
 
     # --- starting ----------------------------------------------------------------------------------------------------
 
-    def start(
-        self, workflow: Workflow[P, R] | BoundWorkflow[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> RunHandle[R]:
+    def start(self, workflow: Workflow[P, R] | BoundWorkflow[P, R], *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
         """Start a run; nothing of it happens before the next call. ``workflow.using(...)`` is taken, too."""
         return workflow.start(*args, **kwargs)
 
@@ -121,14 +119,17 @@ class Workflows:
                 return
             if row.blocked_reason:
                 raise ParkedError(f"Run {run_id} of {row.workflow} is parked: {row.blocked_reason}")
-            due = self.driver.next_due()
-            if due is None:
-                raise StillWaitingError(describe_waiting(row))
-            if limit is not None and due > limit:
-                self.driver.move_to(limit)
+            if not self.move_on(row, limit):
                 raise TimeoutError(f"Run {run_id} of {row.workflow} has not ended within {timeout!r}.")
-            self.driver.move_to(due)
         raise StillWaitingError(f"Run {run_id} goes on for ever: the clock was moved {MAX_JUMPS} times. Use advance().")
+
+    def move_on(self, run: Run, limit: datetime | None) -> bool:
+        """Set the clock to the next moment at which something happens by itself; False: that is after ``limit``."""
+        due = self.driver.next_due()
+        if due is None:
+            raise StillWaitingError(describe_waiting(run))
+        self.driver.move_to(due if limit is None else min(due, limit))
+        return limit is None or due <= limit
 
     def resume(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> Event:
         """Resume a hook, as ``api.resume_hook()``. Runs that have not registered it yet get to do so first."""

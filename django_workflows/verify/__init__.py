@@ -8,13 +8,13 @@
     4  hooks      created or in conflict, receiving only while open
     5  tokens     one active owner
     6  tables     equal the fold of the log
-    7  replay     the same decisions from every cut of the log, in another process and under another hash seed
+    7  replay     the same decisions from every cut of the log, also in another process
     8  liveness   nothing overdue without an owner
     9  streams    dense, nothing after their end
     10 deliveries each in the log once
 
-A run that is still going is a prefix: it is held to what it has got so far. A blocked run breaks no rule by being blocked;
-:func:`blocked_runs` lists those.
+A run that is still going is a prefix: it is held to what it has got so far. A blocked run breaks no rule by being
+blocked; :func:`blocked_runs` lists those.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..events import Record
@@ -34,10 +35,10 @@ def replay_elsewhere(subjects: Iterable[Subject]) -> list[Violation]:
     environment = {
         **os.environ,
         "PYTHONHASHSEED": seed,
-        "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), *sys.path])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), *sys.path])),
         "DJANGO_SETTINGS_MODULE": _settings_module(),
     }
-    answer = subprocess.run(
+    answer = subprocess.run(  # noqa: S603 - our own interpreter and code
         [sys.executable, "-c", _CHILD],
         input="\n".join(lines),
         env=environment,
@@ -76,7 +77,9 @@ def _line(subject: Subject) -> str:
             "module": workflow.fn.__module__,
             "deadline_at": None if run.deadline_at is None else run.deadline_at.isoformat(),
             "ended": subject.ended,
-            "records": [[r.sequence, r.type, r.correlation_id, r.data, r.created_at.isoformat()] for r in subject.records],
+            "records": [
+                [r.sequence, r.type, r.correlation_id, r.data, r.created_at.isoformat()] for r in subject.records
+            ],
         }
     )
 
@@ -96,11 +99,12 @@ def _judge(item: dict[str, Any]) -> list[str]:
         workflow = find_workflow(item["workflow"])
     if workflow is None:
         return []
-    records = [Record(*values, datetime.fromisoformat(at)) for *values, at in item["records"]]
+    records = [
+        Record(sequence, type, correlation_id, data, datetime.fromisoformat(at))
+        for sequence, type, correlation_id, data, at in item["records"]
+    ]
     deadline_at = None if item["deadline_at"] is None else datetime.fromisoformat(item["deadline_at"])
-    return replay_log(
-        workflow, item["run_id"], records, deadline_at=deadline_at, ended=item["ended"], cuts=True
-    )
+    return replay_log(workflow, item["run_id"], records, deadline_at=deadline_at, ended=item["ended"], cuts=True)
 
 
 def judge_stdin() -> None:

@@ -13,7 +13,7 @@ from .violation import LoggedEvent, Subject, Violation
 
 
 def check_creations(subject: Subject) -> Iterator[Violation]:
-    """Every entity is created once, before anything else is said of it; a hook is created or in conflict, never both."""
+    """Every entity is created once, before all else that is said of it; a hook is created or in conflict."""
     created: dict[str, LoggedEvent] = {}
     for event in subject.events:
         entity = event.record.correlation_id
@@ -24,7 +24,9 @@ def check_creations(subject: Subject) -> Iterator[Violation]:
                 yield subject.says(_rule_of(event), what)
             created.setdefault(entity, event)
         elif event.type.startswith(("step_", "wait_", "hook_", "child_")) and entity not in created:
-            yield subject.says(_rule_of(event), f"event {event.sequence} ({event.type}) is about {entity} before its creation")
+            yield subject.says(
+                _rule_of(event), f"event {event.sequence} ({event.type}) is about {entity} before its creation"
+            )
 
 
 def _rule_of(event: LoggedEvent) -> int:
@@ -60,9 +62,9 @@ class _StepHistory:
                 yield from self._judge(event)
         policy = getattr(find_step(_step_name(self.subject, self.id)), "policy", None)
         # A deploy may have changed the budget; only the code that ran knows it.
-        if policy is not None and self.subject.run.code_version == code_version():
-            if self.failures > policy.max_retries + 1:
-                yield self._says(f"failed {self.failures} times with max_retries={policy.max_retries}")
+        same_code = self.subject.run.code_version == code_version()
+        if policy is not None and same_code and self.failures > policy.max_retries + 1:
+            yield self._says(f"failed {self.failures} times with max_retries={policy.max_retries}")
 
     def _judge(self, event: LoggedEvent) -> Iterator[Violation]:
         if self.ended_by is not None:
@@ -128,7 +130,9 @@ def check_waits(subject: Subject) -> Iterator[Violation]:
             if event.type not in WAIT_TERMINALS:
                 continue
             if ended is not None:
-                yield subject.says(3, f"{entity} has event {event.sequence} ({event.type}) after its end, event {ended.sequence}")
+                yield subject.says(
+                    3, f"{entity} has event {event.sequence} ({event.type}) after its end, event {ended.sequence}"
+                )
             if event.type == "wait_completed" and not event.record.payload["woken"] and event.at < due_at:
                 yield subject.says(3, f"{entity} is completed by event {event.sequence} before {due_at.isoformat()}")
             ended = event
@@ -152,7 +156,9 @@ def check_hooks(subject: Subject) -> Iterator[Violation]:
                 reopened = closed.type in RUN_TERMINALS or closed.sequence in event.skipped
                 closed = None if reopened else closed
             elif event.type in ("hook_received", "hook_disposed") and closed is not None:
-                yield subject.says(4, f"{entity} has event {event.sequence} ({event.type}) after event {closed.sequence} closed it")
+                yield subject.says(
+                    4, f"{entity} has event {event.sequence} ({event.type}) after event {closed.sequence} closed it"
+                )
             elif event.type == "hook_disposed" or event.type in RUN_TERMINALS:
                 closed = event
 

@@ -26,7 +26,7 @@ def load(run_ids: Iterable[str]) -> Iterator[Subject]:
 
 
 def _load(run_id: str) -> Subject | None:
-    """Whatever a transition changes it also logs, so a reading before and after which the log ends alike is consistent."""
+    """Whatever a transition changes it also logs: a reading before and after which the log ends alike is consistent."""
     rows = Run.objects.using(database.alias()).filter(pk=run_id)
     for _ in range(_TRIES):
         subject = _read(run_id)

@@ -16,7 +16,9 @@ def check_sequence(subject: Subject) -> Iterator[Violation]:
             yield subject.says(1, f"the log has event {event.sequence} in place of event {expected}")
             return
     if len(subject.events) != subject.run.last_sequence:
-        yield subject.says(1, f"the log ends with event {len(subject.events)}, the run says {subject.run.last_sequence}")
+        yield subject.says(
+            1, f"the log ends with event {len(subject.events)}, the run says {subject.run.last_sequence}"
+        )
 
 
 def check_times(subject: Subject) -> Iterator[Violation]:
@@ -72,7 +74,9 @@ def check_after_end(subject: Subject) -> Iterator[Violation]:
         elif ended and event.type not in ("step_completed", "step_failed"):
             yield subject.says(1, f"event {event.sequence} ({event.type}) is after the end of the run")
         elif ended and entity not in running:
-            yield subject.says(1, f"event {event.sequence} ends {entity}, which was not running, after the end of the run")
+            yield subject.says(
+                1, f"event {event.sequence} ends {entity}, which was not running, after the end of the run"
+            )
         elif event.type in RUN_TERMINALS:
             ended = True
         if event.type == "step_started":

@@ -1,8 +1,8 @@
 """Rule 7: replaying a log makes the same decisions, wherever one cuts it.
 
-A *cut* after event k stands for a worker that has written everything up to k: its decisions are taken there, and the rest
-of the log is delivered to it record by record, as to a body that was kept. Every cut begins with a cold replay. The engine
-itself compares decision by decision; here is only seen to it that it is asked everywhere.
+A *cut* after event k stands for a worker that has written everything up to k: its decisions are taken there, and the
+rest of the log is delivered to it record by record, as to a body that was kept. Every cut begins with a cold replay.
+The engine itself compares decision by decision; here is only seen to it that it is asked everywhere.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ MAX_CUTS = 40
 
 
 def check_replay(subject: Subject, *, cuts: bool = True) -> Iterator[Violation]:
-    """Replay one run cold, and with ``cuts`` again from every cut. Blocked runs and unknown workflows are passed over."""
+    """Replay one run cold, and with ``cuts`` from every cut, too. Blocked runs, unknown workflows are passed over."""
     run = subject.run
     workflow = find_workflow(run.workflow)
-    if workflow is None or run.blocked_reason or not subject.events:
+    if workflow is None or run.blocked_reason or not subject.events or subject.was_erased:
         return
-    found = replay_log(
-        workflow, run.id, subject.records, deadline_at=run.deadline_at, ended=subject.ended, cuts=cuts
-    )
+    found = replay_log(workflow, run.id, subject.records, deadline_at=run.deadline_at, ended=subject.ended, cuts=cuts)
     for what in found:
         yield subject.says(7, what)
     if not found and _has_forgotten_decisions(subject, workflow):

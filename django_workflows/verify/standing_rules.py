@@ -38,7 +38,11 @@ def check_owner(subject: Subject) -> Iterator[Violation]:
         yield subject.says(8, f"the run has been due since {run.wake_at and run.wake_at.isoformat()}")
     dead = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT) + patience
     for step in subject.steps:
-        if step.status == "pending" and _is_overdue(step.available_at, subject.now - dead) and _is_idle(run, step.queue):
+        if (
+            step.status == "pending"
+            and _is_overdue(step.available_at, subject.now - dead)
+            and _is_idle(run, step.queue)
+        ):
             yield subject.says(8, f"{step.correlation_id} has been claimable since {step.available_at.isoformat()}")
         elif step.status == "running" and _has_worker(run, step.queue) and _is_dead(step.worker_id, subject.now - dead):
             yield subject.says(8, f"{step.correlation_id} is running on worker {step.worker_id}, which is gone")
@@ -64,7 +68,9 @@ def _is_idle(run: Run, queue: str) -> bool:
 
 def _is_dead(worker_id: str | None, since: datetime) -> bool:
     worker = Worker.objects.using(database.alias()).filter(pk=worker_id).first()
-    return worker is None or worker.heartbeat_at < since or (worker.stopped_at is not None and worker.stopped_at < since)
+    return (
+        worker is None or worker.heartbeat_at < since or (worker.stopped_at is not None and worker.stopped_at < since)
+    )
 
 
 def check_streams(subject: Subject) -> Iterator[Violation]:
@@ -72,7 +78,9 @@ def check_streams(subject: Subject) -> Iterator[Violation]:
     for span in subject.streams:
         stream = span.stream
         if span.chunks != stream.next_index or (span.lowest not in (0, None)):
-            yield subject.says(9, f"stream {stream.name!r} has {span.chunks} chunks where its row counts {stream.next_index}")
+            yield subject.says(
+                9, f"stream {stream.name!r} has {span.chunks} chunks, its row counts {stream.next_index}"
+            )
         if span.highest is not None and span.highest >= span.next_index_after:
             yield subject.says(9, f"stream {stream.name!r} has a chunk {span.highest} beyond its end")
         if stream.closed_at is not None and span.last_chunk_at is not None and span.last_chunk_at > stream.closed_at:
@@ -80,7 +88,7 @@ def check_streams(subject: Subject) -> Iterator[Violation]:
 
 
 def check_deliveries(subject: Subject) -> Iterator[Violation]:
-    """Rule 10: each delivery is in the log once: an idempotency key occurs once for a hook, in event and column alike."""
+    """Rule 10: each delivery is in the log once; an idempotency key occurs once for a hook, in event and column."""
     seen: dict[tuple[str, str], int] = {}
     for event in subject.created("hook_received"):
         key = event.record.payload["idempotency_key"]

@@ -82,6 +82,11 @@ class Subject:
         return any(event.type == "run_retried" for event in self.events)
 
     @property
+    def was_erased(self) -> bool:
+        """Whether its payloads are gone, so that no replay can make its decisions again."""
+        return bool(self.events and self.events[0].record.payload.get("erased"))
+
+    @property
     def ended(self) -> bool:
         return bool(self.run.status in ("completed", "failed", "cancelled"))
 

@@ -17,7 +17,7 @@ from ..serialization import encode_error
 from ..services import decisions, runs, steps, waits
 from ..services.claims import Interest
 from ..services.rows import StepRow
-from ..services.transition import Transition
+from ..services.transition import ANY, Transition
 from ..statuses import StepStatus
 from .attempts import Attempt, Outcome, attempt_of
 from .bodies import Body
@@ -46,6 +46,10 @@ class NeedsLockError(Exception):
     """The body decided something that cannot be recorded behind the fence alone."""
 
 
+class BeginAgainError(Exception):
+    """What arrived cannot be recorded behind the fence alone: begin again under the run's lock."""
+
+
 class Advance:
     """Everything one transition of one run needs to know about its worker."""
 
@@ -56,12 +60,18 @@ class Advance:
         #: asks for that many slots, gets as many as are free
         self._take_slots = take_slots
 
-    def arrivals(self, transition: Transition, work: Work) -> None:
-        """Record what has arrived at the run: its start, outcomes of its steps, its deadline, waits that are due."""
+    def arrivals(self, transition: Transition, work: Work, *, locked: bool) -> None:
+        """Record what has arrived at the run: its start, outcomes of its steps, its deadline, waits that are due.
+
+        Raises:
+            BeginAgainError: not ``locked``, and the run has to be ended.
+        """
         run = transition.run
         runs.start_run(transition, self.worker_id, self.interest.code_version)
         for outcome in work.outcomes:
             record_outcome(transition, outcome)
+        if not run.ended and not locked and runs.is_overdue(transition):
+            raise BeginAgainError
         if run.ended or runs.end_overdue_run(transition):
             return
         overdue = run.deadline_at is not None and transition.now >= run.deadline_at
@@ -83,7 +93,11 @@ class Advance:
             for record in transition.records(execution.last_sequence):
                 self._deliver(body, record)
             body.undecided.extend(execution.take())
-            if not body.undecided:
+            if _is_too_long(transition, body):
+                if not locked:
+                    raise NeedsLockError
+                _fail_too_long(transition)
+            if run.ended or not body.undecided:
                 break
             if not locked and _needs_lock(transition, body.undecided):
                 raise NeedsLockError
@@ -91,8 +105,8 @@ class Advance:
             if room <= 0:
                 undelivered = True
                 break
-            _record(transition, [body.undecided.popleft() for _ in range(min(room, len(body.undecided)))])
-            _check_length(transition)
+            chunk = [body.undecided.popleft() for _ in range(min(room, len(body.undecided)))]
+            _record(transition, chunk, locked=locked)
         runs.clear_block(transition)
         runs.set_wake(transition, undelivered=undelivered)
 
@@ -116,7 +130,7 @@ class Advance:
         attempts = [self._start(transition, step) for step in mine[:granted]]
         left = [step.correlation_id for step in mine[granted:]]
         if left or len(mine) < len(candidates):
-            transition.ring_work = True
+            transition.rings.add(ANY)
         return attempts, left
 
     def _wanted(self, transition: Transition, wanted: Sequence[str]) -> list[StepRow]:
@@ -138,10 +152,12 @@ class Advance:
         return attempt_of(step, transition.run, definition, self.worker_id)
 
 
-def _record(transition: Transition, chunk: Sequence[commands.Command]) -> None:
+def _record(transition: Transition, chunk: Sequence[commands.Command], *, locked: bool) -> None:
     try:
         decisions.record_decisions(transition, chunk)
     except PayloadTooLargeError as error:
+        if not locked:
+            raise BeginAgainError from error
         runs.fail_run(transition, encode_error(error), error.code)
 
 
@@ -157,13 +173,18 @@ def _needs_lock(transition: Transition, decided: Iterable[commands.Command]) -> 
     return False
 
 
-def _check_length(transition: Transition) -> None:
+def _is_too_long(transition: Transition, body: Body) -> bool:
+    """Whether the log has reached its limit and would go on growing: a body that is done may say so."""
+    run, undecided = transition.run, body.undecided
+    if run.ended or run.last_sequence < conf.settings.MAX_EVENTS_PER_RUN:
+        return False
+    return not (undecided and isinstance(undecided[-1], commands.EndRun))
+
+
+def _fail_too_long(transition: Transition) -> None:
     """A log that grows without end ends its run: by rule, so that every replay agrees."""
-    run = transition.run
-    limit = conf.settings.MAX_EVENTS_PER_RUN
-    if not run.ended and run.last_sequence >= limit:
-        error: WorkflowError = MaxEventsExceededError(
-            f"The log has reached {run.last_sequence} events, the limit is {limit}. Split the work into child runs or "
-            "use continue_as_new(), or raise DJANGO_WORKFLOWS['MAX_EVENTS_PER_RUN']."
-        )
-        runs.fail_run(transition, encode_error(error), error.code)
+    error: WorkflowError = MaxEventsExceededError(
+        f"The log has reached {transition.run.last_sequence} events, the limit is {conf.settings.MAX_EVENTS_PER_RUN}. "
+        "Split the work into child runs or use continue_as_new(), or raise DJANGO_WORKFLOWS['MAX_EVENTS_PER_RUN']."
+    )
+    runs.fail_run(transition, encode_error(error), error.code)

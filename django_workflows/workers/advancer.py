@@ -18,28 +18,31 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from django.db import DatabaseError, InterfaceError, transaction
 
 from .. import conf
-from ..engine import ExecutionSettings
+from ..engine import ExecutionSettings, sandbox
 from ..services import claims, database, locking, outbox, runs, write_fast
 from ..services.claims import Interest
 from ..services.transition import Transition
-from ..services.write import ring_for, send_signals, write
+from ..services.write import ring_for, send_signals, write, write_rows
 from ..statuses import StepStatus
 from .advance import Advance, NeedsLockError, Work
 from .attempts import Attempt, Outcome, Recorded
 from .bodies import Bodies, Body
 from .connection import AdvancingConnection
+from .crowd import Crowd
 from .outcomes import is_at_hand, record_outcome
 from .recall import Recall
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
-#: runs that one turn takes up at least, even with no free slot: many need none
-MIN_CLAIM = 32
+#: runs that one turn takes up at least, and with no free slot
+MIN_CLAIM = 4
+MAX_CLAIM_UNROOMED = 32
 MAX_TIMERS = 200
 #: tries of one run whose transaction PostgreSQL ended to break a deadlock
 _TRIES = 8
@@ -99,6 +102,11 @@ class Advancer:
             webhook_url=webhook_url,
         )
         self._recall = Recall(self.bodies, self.connection, settings, watch)
+        self._crowd = Crowd()
+        #: more runs are due than were claimed; they are claimed when slots are free
+        self.more_due = False
+        #: tells the main loop to take the turn in a moment
+        self.gather: Callable[[], None] | None = None
         self._begun: list[Attempt] = []
         self._done: list[Transition] = []
 
@@ -139,10 +147,25 @@ class Advancer:
             yield
         self.try_turn()  # what was reported meanwhile found the turn taken
 
+    def disconnect(self) -> None:
+        """Close the connection, never under another thread's turn: what that has begun must not go on in a new one."""
+        with self._turn:
+            self.connection.close()
+
     def known_steps(self) -> set[str]:
         """Steps that are in hand, or whose outcome waits to be recorded."""
         waiting = [*self._inbox, *(outcome for _, work in self._deferred for outcome in work.outcomes)]
         return {outcome.attempt.step.id for outcome in waiting} | set(list(self.in_hand))
+
+    @property
+    def claim_limit(self) -> int:
+        """Runs that one turn takes up: about as many as there are free slots. With none it is a few, as many need none."""
+        return max(self.room, MIN_CLAIM) if self.room else MAX_CLAIM_UNROOMED
+
+    @property
+    def crowded(self) -> bool:
+        """Many runs are under way: a turn that waits a moment is worth more."""
+        return self._crowd.many
 
     @property
     def has_news(self) -> bool:
@@ -156,32 +179,41 @@ class Advancer:
     # --- turns -------------------------------------------------------------------------------------------------------
 
     def try_turn(self) -> None:
-        """Take the turn unless another thread has it, which then sees to what has come in meanwhile."""
+        """Take the turn unless another thread has it, which then sees to what has come in meanwhile.
+
+        Where many runs are under way, gathering pays more than promptness: the main loop is told instead.
+        """
+        if self.gather is not None and (self._crowd.many or self.more_due and self.room):
+            self.gather()
+        if self._crowd.many and self.gather is not None:
+            return
         while self._inbox and self._turn.acquire(blocking=False):
             try:
                 self._take_turn(claim=False)
             finally:
                 self._turn.release()
 
-    def turn(self, *, claim: bool = True) -> int:
-        """Take the turn. Returns how many due runs were claimed: ``MIN_CLAIM`` or more mean that there may be others.
+    def turn(self, *, claim: bool = True, rung_for: Sequence[str] = ()) -> int:
+        """Take the turn, and with ``claim`` claim due runs; otherwise only those that somebody has ``rung_for``.
+
+        Returns how many due runs were claimed: ``MIN_CLAIM`` or more mean that there may be others.
 
         Raises:
             ConnectionLostError: the database is away.
         """
         with self._turn:
-            claimed = self._take_turn(claim=claim)
+            claimed = self._take_turn(claim=claim, rung_for=rung_for)
         self.try_turn()  # what came in between the last look and the release
         return claimed
 
-    def _take_turn(self, *, claim: bool) -> int:
+    def _take_turn(self, *, claim: bool, rung_for: Sequence[str] = ()) -> int:
         works = self._gather()
         claimed = 0
         try:
             with self.connection.lent():
                 leftover = self._behind_fence(works) if self.connection.is_postgresql else works
-                if leftover or claim:
-                    claimed = self._under_lock(leftover, claim=claim)
+                if leftover or claim or rung_for:
+                    claimed = self._under_lock(leftover, claim=claim, rung_for=rung_for)
                 self._hand_out()
         except (DatabaseError, InterfaceError) as error:
             self._put_back(works)
@@ -245,35 +277,39 @@ class Advancer:
         """Advance the runs whose bodies are at hand, all in one statement. Returns the works that need the lock."""
         leftover: list[Work] = []
         results: list[_Result] = []
-        now = self.connection.now()
-        for work in works:
-            body = self.bodies.get(work.run_id)
-            if body is None or work.foreign or body.contended:
-                leftover.append(work)
-                continue
-            result = _Result(work, Transition(body.picture, now), body)
-            if not all(is_at_hand(result.transition, outcome) for outcome in work.outcomes):
-                leftover.append(work)
-            elif self._try_unlocked(result, leftover):
-                results.append(result)
+        upgrades: list[_Result] = []
+        if works:
+            now = self.connection.now()
+            with sandbox.draining():  # nothing in here asks the database
+                for work in works:
+                    self._try_unlocked(work, now, results, upgrades, leftover)
         if results:
             self._write_fenced(results, leftover)
+        for result in upgrades:
+            self._upgrade(result, leftover)
         return leftover
 
-    def _try_unlocked(self, result: _Result, leftover: list[Work]) -> bool:
-        body = result.body
-        assert body is not None
+    def _try_unlocked(
+        self, work: Work, now: datetime, results: list[_Result], upgrades: list[_Result], leftover: list[Work]
+    ) -> None:
+        body = self.bodies.get(work.run_id)
+        if body is None or work.foreign or body.contended:
+            leftover.append(work)
+            return
+        result = _Result(work, Transition(body.picture, now), body)
+        if not all(is_at_hand(result.transition, outcome) for outcome in work.outcomes):
+            leftover.append(work)
+            return
         try:
-            self._advance.arrivals(result.transition, result.work)
+            self._advance.arrivals(result.transition, work, locked=False)
             self._advance.decide(result.transition, body, locked=False)
         except NeedsLockError:
-            self._upgrade(result, leftover)
-            return False
+            upgrades.append(result)
         except Exception:  # told in full by the locked way, which does it again from the log
             self._give_up(result, leftover)
-            return False
-        self._start_steps(result)
-        return True
+        else:
+            self._start_steps(result)
+            results.append(result)
 
     def _start_steps(self, result: _Result) -> None:
         result.attempts, result.left = self._advance.start_steps(result.transition, result.work.starts)
@@ -293,7 +329,7 @@ class Advancer:
             return
         for result in results:
             if result.transition.empty or result.transition.run.id in written:
-                self._settle(result, rung=False)
+                self._settle(result)
             else:
                 self._give_up(result, leftover, contended=True)
 
@@ -308,7 +344,7 @@ class Advancer:
                     raise NeedsLockError
                 self._advance.decide(transition_, body, locked=True)
                 self._start_steps(result)
-                write([transition_])
+                write_rows([transition_], self.connection.execute_or_none)
         except Exception:
             self._give_up(result, leftover)
             if not self.connection.usable:
@@ -324,15 +360,15 @@ class Advancer:
 
     # --- under the lock ----------------------------------------------------------------------------------------------
 
-    def _under_lock(self, works: Sequence[Work], *, claim: bool) -> int:
+    def _under_lock(self, works: Sequence[Work], *, claim: bool, rung_for: Sequence[str] = ()) -> int:
         """Advance these runs, and with ``claim`` those that are due, in one transaction; one by one if that fails.
 
         Returns how many due runs were claimed.
         """
-        limit = max(self.room, MIN_CLAIM) if claim else 0
+        limit = self.claim_limit if claim else 0
         results: list[_Result] = []
         try:
-            self._batch(works, limit, results)
+            self._batch(works, limit, results, rung_for)
         except Exception as error:
             self._undo(results)
             if not self.connection.usable:
@@ -349,7 +385,9 @@ class Advancer:
             self._settle(result)
         return max(0, len(results) - len(works))
 
-    def _batch(self, works: Sequence[Work], limit: int, results: list[_Result]) -> None:
+    def _batch(
+        self, works: Sequence[Work], limit: int, results: list[_Result], rung_for: Sequence[str] = ()
+    ) -> None:
         held: list[Work] = []
         with transaction.atomic(using=database.alias()):
             by_run = {work.run_id: work for work in works}
@@ -362,15 +400,19 @@ class Advancer:
                 for locked in claims.lock_for_outcomes(again, self.connection.execute, skip_locked=True):
                     found[locked.run.id] = claims.Claimed(locked, None)
                 held = [by_run[run_id] for run_id in claims.existing_runs(again) if run_id not in found]
+            due: Sequence[claims.Claimed] = ()
             if limit:
-                for claimed in claims.claim_due_runs(self.interest, limit, self.connection.execute):
-                    found.setdefault(claimed.transition.run.id, claimed)
+                due = claims.claim_due_runs(self.interest, limit, self.connection.execute)
+            elif rung_for:
+                due = claims.claim_these_runs(self.interest, rung_for, self.connection.execute)
+            for claimed in due:
+                found.setdefault(claimed.transition.run.id, claimed)
             for recalled in self._recall.bodies_for(list(found.values())):
                 run_id = recalled.transition.run.id
                 result = _Result(by_run.get(run_id) or Work(run_id), recalled.transition, recalled.body)
                 results.append(result)
                 self._locked(result, recalled.foreign)
-            write([result.transition for result in results])
+            write_rows([result.transition for result in results], self.connection.execute_or_none)
         for work in held:
             self._defer(work)
         for result in results:
@@ -383,7 +425,7 @@ class Advancer:
                 record_outcome(transition_, outcome)
             return
         self._recall.catch_up(body, foreign)
-        self._advance.arrivals(transition_, work)
+        self._advance.arrivals(transition_, work, locked=True)
         self._advance.decide(transition_, body, locked=True)
         self._start_steps(result)
 
@@ -481,16 +523,17 @@ class Advancer:
                     locking.read_steps(locked, work.starts)
                 results.append(result)
                 self._start_steps(result)
-            write([result.transition for result in results])
+            write_rows([result.transition for result in results], self.connection.execute_or_none)
         for result in results:
             result.left = []
             self._settle(result, keep=result.body is not None)
 
     # --- after the commit --------------------------------------------------------------------------------------------
 
-    def _settle(self, result: _Result, *, rung: bool = True, keep: bool = True) -> None:
+    def _settle(self, result: _Result, *, keep: bool = True) -> None:
         """The transition is committed: keep or drop its body, and note what follows from it."""
         run = result.transition.run
+        self._crowd.note(run.id)
         if result.body is None or run.ended:
             if keep:
                 self.bodies.drop(run.id)
@@ -503,9 +546,6 @@ class Advancer:
         for step in result.transition.changed_steps.values():
             if step.status == StepStatus.CANCELLED and (attempt := self.in_hand.get(step.id)) is not None:
                 attempt.cancel()
-        if rung:  # ``write`` has rung and sent its signals at the commit
-            result.transition.news, result.transition.ring_work = [], False
-            result.transition.after_commit = []
         self._done.append(result.transition)
 
     def _hand_out(self) -> None:

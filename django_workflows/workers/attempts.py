@@ -30,6 +30,8 @@ class Attempt:
     interrupt: Callable[[], None] | None = None
     #: its outcome has been taken; a later one is dropped
     reported: bool = False
+    #: a test runs it on the test's own connection, which no other thread can use
+    inline: bool = False
 
     @property
     def run_id(self) -> str:

@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..services import database
+from ..services.event_log import Execute
 from ..services.transition import Transition
 
 #: A cut network or a frozen process must not keep a run's lock; a turn must not wait long while it holds others.
@@ -23,6 +24,10 @@ _SESSION = (
     "SET jit = off",
     "SET plan_cache_mode = force_generic_plan",
 )
+
+
+#: a cut network is noticed by the client, too, in well under a minute
+_NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
 
 
 class AdvancingConnection:
@@ -54,6 +59,8 @@ class AdvancingConnection:
     def _open(self) -> BaseDatabaseWrapper:
         if self._wrapper is None:
             wrapper = connections[self._alias].copy()
+            if self.is_postgresql:
+                wrapper.settings_dict["OPTIONS"] = {**_NETWORK, **wrapper.settings_dict["OPTIONS"]}
             wrapper.inc_thread_sharing()
             self._wrapper = wrapper
         wrapper = self._wrapper
@@ -89,6 +96,11 @@ class AdvancingConnection:
         with self._wrapper.cursor() as cursor:
             cursor.execute(text, values)
             return cursor.fetchall() if cursor.description else []
+
+    @property
+    def execute_or_none(self) -> Execute | None:
+        """``execute`` where hand-written SQL is understood; None: through the ORM."""
+        return self.execute if self.is_postgresql else None
 
     @property
     def usable(self) -> bool:
@@ -135,6 +147,11 @@ class BorrowedConnection(AdvancingConnection):
         with transaction.atomic(using=self._alias), connections[self._alias].cursor() as cursor:
             cursor.execute(text, values)
             return cursor.fetchall() if cursor.description else []
+
+    @property
+    def execute_or_none(self) -> Execute | None:
+        """``execute`` where hand-written SQL is understood; None: through the ORM."""
+        return self.execute if self.is_postgresql else None
 
     @property
     def usable(self) -> bool:

@@ -34,6 +34,7 @@ class Doorbell:
         self.lock_trusted = False
         self.listening = False
         self._retry_at = 0.0
+        self._heard: list[str] = []
 
     def open(self) -> None:
         """Connect, take a lock, prove it from a second connection, and listen.
@@ -110,11 +111,17 @@ class Doorbell:
         import psycopg
 
         try:
-            for _ in self._connection.notifies(timeout=0):
-                pass
+            for notice in self._connection.notifies(timeout=0):
+                self._heard.append(notice.payload)
         except psycopg.Error:
             self.close()
+            self._heard.append("")
         return True
+
+    def heard(self) -> list[str] | None:
+        """The runs that others have rung for since the last call; None: they rang for anything that may be due."""
+        heard, self._heard = self._heard, []
+        return None if "" in heard else heard
 
     def keep_open(self) -> bool:
         """Connect again after a loss, at most once a second. True: the lock is a new one and must be told."""

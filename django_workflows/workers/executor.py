@@ -12,9 +12,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, transaction
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError, close_old_connections, connections, transaction
 
 from .. import clock, context, durations
 from ..exceptions import FatalError, RetryableError, SerializationError
@@ -23,6 +25,7 @@ from ..services import database, locking, steps
 from ..services.payloads import check_size
 from ..services.write import write
 from .attempts import Attempt, Completed, Failed, HandedBack, Outcome, Recorded
+from .chunks import ChunksNotSavedError
 from .step_runtime import StepRuntime
 
 logger = logging.getLogger(__name__)
@@ -36,37 +39,52 @@ class _LeaseLostError(Exception):
 
 def run_attempt(attempt: Attempt) -> Outcome:
     """Run one attempt of a ``def`` step in the calling thread."""
+    runtime = StepRuntime(attempt)
     try:
         payload = loads(attempt.step.input)
         close_old_connections()
         if attempt.definition.atomic:
-            return _run_atomic(attempt, payload)
-        value = _enter(attempt, attempt.definition.fn, payload)
-        return Completed(attempt, dumps(value))
+            return _run_atomic(attempt, runtime, payload)
+        value = _enter(runtime, attempt.definition.fn, payload)
+        output = dumps(value)
+        runtime.flush()
+        return Completed(attempt, output)
+    except ChunksNotSavedError:
+        return HandedBack(attempt)
     except BaseException as error:  # SystemExit too: a step's end is never its worker's
+        if not attempt.definition.atomic:  # what an atomic step wrote goes with its transaction
+            with suppress(Exception):
+                runtime.flush()
         return classify(attempt, error)
     finally:
         close_old_connections()
 
 
-def _enter(attempt: Attempt, fn: Callable[..., Any], payload: dict[str, Any]) -> Any:
+def _enter(runtime: StepRuntime, fn: Callable[..., Any], payload: dict[str, Any]) -> Any:
     """The only line of user code, in a fresh context."""
 
     def call() -> Any:
-        context.RUNTIME.set(StepRuntime(attempt))
+        context.RUNTIME.set(runtime)
         return fn(*payload["args"], **payload["kwargs"])
 
     return contextvars.Context().run(call)
 
 
-def _run_atomic(attempt: Attempt, payload: dict[str, Any]) -> Outcome:
+def _run_atomic(attempt: Attempt, runtime: StepRuntime, payload: dict[str, Any]) -> Outcome:
     """The step's ORM writes and its ``step_completed`` in one transaction. The lease is checked under the run's lock."""
     returned = False
+    using = attempt.definition.using or database.alias()
+    if using != database.alias():
+        raise FatalError(
+            f"{attempt.definition.name} is atomic on {using!r}, but the workflow tables are in {database.alias()!r}: "
+            "two databases cannot commit as one."
+        )
     try:
-        with transaction.atomic(using=attempt.definition.using or database.alias()):
-            value = _enter(attempt, attempt.definition.fn, payload)
+        with transaction.atomic(using=using):
+            value = _enter(runtime, attempt.definition.fn, payload)
             output = check_size(dumps(value))
             returned = True
+            runtime.flush()
             locked = locking.lock_run(attempt.run_id)
             step = locking.read_step(locked, attempt.step.id)
             if step is None or not steps.holds_lease(step, attempt.worker_id, attempt.number):
@@ -75,12 +93,19 @@ def _run_atomic(attempt: Attempt, payload: dict[str, Any]) -> Outcome:
             write([locked])
     except _LeaseLostError:
         return Recorded(attempt)
-    except (DatabaseError, InterfaceError) as error:
-        if not returned:
+    except (OperationalError, InterfaceError) as error:
+        # Nothing of an atomic step is left when its connection breaks, wherever that happens: no fault of the step.
+        # Other errors are its own, also at the commit, where deferred constraints are checked.
+        if not returned and _is_usable(using):
             raise
         logger.warning("The result of step %s could not be saved and it is tried again: %s", attempt.step.id, error)
         return HandedBack(attempt)
     return Recorded(attempt)
+
+
+def _is_usable(alias: str) -> bool:
+    connection = connections[alias]
+    return connection.connection is not None and connection.is_usable()
 
 
 def classify(attempt: Attempt, error: BaseException) -> Outcome:
@@ -117,6 +142,7 @@ class Executor:
         self._threads = 0
         self._lock = threading.Lock()
         self._running: dict[Attempt, None] = {}
+        self._refreshed_at = 0.0
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
@@ -158,6 +184,7 @@ class Executor:
             self._after()
         except Exception:
             logger.debug("The turn after step %s failed; the main loop takes it.", attempt.step.id, exc_info=True)
+            self._ring()
         self._local.free = False
         following: Attempt | None = self._local.next
         return following
@@ -193,17 +220,31 @@ class Executor:
 
     async def _run_async(self, attempt: Attempt) -> None:
         outcome: Outcome
+        runtime = StepRuntime(attempt)
         try:
+            await self._refresh_connections()
             payload = loads(attempt.step.input)
-            context.RUNTIME.set(StepRuntime(attempt))
+            context.RUNTIME.set(runtime)
             timeout = attempt.definition.timeout
             async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
                 value = await attempt.definition.fn(*payload["args"], **payload["kwargs"])
             outcome = Completed(attempt, dumps(value))
+            await runtime.aflush()
+        except ChunksNotSavedError:
+            outcome = HandedBack(attempt)
         except BaseException as error:
+            with suppress(Exception):
+                await runtime.aflush()
             outcome = classify(attempt, error)
+            self._refreshed_at = 0.0  # it may have been a connection that the server has closed
         self._end(outcome)
         self._ring()
+
+    async def _refresh_connections(self) -> None:
+        """Close connections that are too old or broken on the thread where the ORM of async code runs; at most once a second."""
+        if time.monotonic() - self._refreshed_at >= 1.0:
+            self._refreshed_at = time.monotonic()
+            await sync_to_async(close_old_connections)()
 
     # --- deadlines and the end ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -32,6 +32,12 @@ logger = logging.getLogger(__name__)
 
 #: seconds after which a worker looks around when a ring has brought it something: there may be steps to claim, too
 SOON = 0.05
+#: seconds that a turn waits for others to come in, where many runs are under way
+GATHER = 0.001
+#: seconds between the first sign of another worker's death and the second, on which its steps are given away
+CONFIRM_TIME = 0.2
+#: seconds that the others get to come back after an outage of the database
+RETURN_TIME = 5.0
 #: seconds between two rounds of housekeeping that nobody waits for
 HOUSEKEEPING = 60.0
 
@@ -69,12 +75,21 @@ class WorkerProcess:
         self.executor = Executor(
             self.advancer.report, self.advancer.free_slots, self.advancer.try_turn, self.doorbell.ring
         )
+        self.advancer.gather = self.doorbell.ring
+        self.advancer.more_due = True
         self._registered = False
         self._look_at = 0.0
         self._beat_at = 0.0
         self._housekeeping_at = time.monotonic() + random.uniform(0, HOUSEKEEPING)  # noqa: S311 - spreads the workers
         self._outlook: Outlook | None = None
         self._outlook_at = 0.0
+        #: when to claim due runs although no slot is free: many need none
+        self._claim_at = 0.0
+        #: when to look for pending steps at the latest, however many runs are due
+        self._steps_at = 0.0
+        #: workers whose lock is gone, and since when this process has seen that
+        self._suspects: dict[str, float] = {}
+        self._lost_at = -RETURN_TIME
 
     def _begin(self, attempt: Attempt) -> None:
         self.executor.begin(attempt)
@@ -90,22 +105,22 @@ class WorkerProcess:
         """Work until told to stop; reconnect for ever while the database is away."""
         orm_guard.install()
         pause = 0.05
-        rang = True
         try:
             while not self.stopping.is_set():
                 try:
                     self._open()
-                    idle = self._round(rang)
+                    idle = self._round()
                     pause = 0.05
                 except (ConnectionLostError, DatabaseError, InterfaceError, OSError) as error:
                     self._lose(error)
                     self.stopping.wait(pause)
                     pause = min(pause * 2, 2.0)
-                    rang = True
+                    self.advancer.more_due = True
                     continue
                 if idle and self.burst and self._finished():
                     break
-                rang = self.doorbell.wait(self._patience()) if idle else True
+                if idle:
+                    self.doorbell.wait(self._patience())
         finally:
             self._close()
 
@@ -127,22 +142,32 @@ class WorkerProcess:
         self._registered = True
         self._beat_at = time.monotonic() + conf.settings.HEARTBEAT_INTERVAL
 
-    def _round(self, rang: bool) -> bool:
+    def _round(self) -> bool:
         """One round: what has come in, what is due, what time asks for. True: the loop may wait."""
         if self.advancer.uncertain:
             self._reconcile()
         self.executor.overdue()
-        due = rang or self._is_due()
-        claimed = self.advancer.turn(claim=due)
-        more = claimed >= MIN_CLAIM
-        if due and not claimed:
-            more = self.advancer.claim_steps()
-        elif due:
-            self._look_at = min(self._look_at, time.monotonic() + SOON)
+        if self.advancer.crowded:
+            time.sleep(GATHER)
+            self.doorbell.wait(0)  # what others have rung for meanwhile
+        rung_for = self.doorbell.heard()
+        if rung_for is None or len(rung_for) > MIN_CLAIM or self._is_due():
+            self.advancer.more_due = True
+        claim = self.advancer.more_due and (self.advancer.room > 0 or time.monotonic() >= self._claim_at)
+        limit = self.advancer.claim_limit
+        claimed = self.advancer.turn(claim=claim, rung_for=rung_for or ())
+        if claim:
+            self.advancer.more_due = claimed >= limit
+            self._claim_at = time.monotonic() + SOON
+            self._look_at = min(self._look_at, self._claim_at)
+            if not claimed or time.monotonic() >= self._steps_at:  # due runs must not starve pending steps
+                self._steps_at = time.monotonic() + SOON
+                if self.advancer.claim_steps():
+                    self.advancer.more_due = True
         if time.monotonic() >= self._look_at:
             self._look()
         self._upkeep()
-        return not more
+        return not (self.advancer.more_due and self.advancer.room)
 
     def _is_due(self) -> bool:
         """Whether time alone has made something due since the last look."""
@@ -161,6 +186,10 @@ class WorkerProcess:
         """Seconds that the loop may wait when nothing rings."""
         now = time.monotonic()
         waits = [self._look_at - now, self._beat_at - now, self.executor.next_deadline()]
+        if (at := self.advancer.next_deferred) is not None:
+            waits.append(at - now)
+        if self.advancer.more_due:
+            waits.append(self._claim_at - now)
         waits.append(until(self.advancer.bodies.next_due(), self.advancer.connection.now()))
         if (outlook := self._outlook) is not None:
             passed = now - self._outlook_at
@@ -179,9 +208,9 @@ class WorkerProcess:
             self.advancer.connection.set_clock(outlook.now)
         self._outlook, self._outlook_at = outlook, time.monotonic()
         self._look_at = self._outlook_at + conf.settings.POLL_INTERVAL
-        dead = [worker_id for worker_id in outlook.dead_workers if worker_id != self.worker_id]
+        dead = self._surely_dead(outlook.dead_workers)
         if dead and leases.rescue(dead):
-            self.doorbell.ring()
+            self.advancer.more_due = True
         if outlook.owes:
             outbox.deliver()
         for step_id in outlook.lapsed:
@@ -189,11 +218,25 @@ class WorkerProcess:
                 attempt.cancel()
         return outlook
 
+    def _surely_dead(self, worker_ids: Sequence[str]) -> list[str]:
+        """Those that look dead twice. After an outage that this worker has seen itself, all others may take time to return."""
+        now = time.monotonic()
+        self._suspects = {pk: self._suspects.get(pk, now) for pk in worker_ids if pk != self.worker_id}
+        if not self._suspects or now - self._lost_at < RETURN_TIME:
+            return []
+        dead = [pk for pk, since in self._suspects.items() if now - since >= CONFIRM_TIME]
+        if len(dead) < len(self._suspects):
+            self._look_at = min(self._look_at, now + CONFIRM_TIME)
+        return dead
+
     def _upkeep(self) -> None:
         now = time.monotonic()
         if self.doorbell.keep_open():
             leases.set_liveness(
-                self.worker_id, lock_trusted=self.doorbell.lock_trusted, listening=self.doorbell.listening
+                self.worker_id,
+                lock_key=self.doorbell.lock_key,
+                lock_trusted=self.doorbell.lock_trusted,
+                listening=self.doorbell.listening,
             )
         if now >= self._beat_at:
             self._beat_at = now + conf.settings.HEARTBEAT_INTERVAL
@@ -223,8 +266,9 @@ class WorkerProcess:
         logger.warning("The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__)
         with self.advancer.paused():
             self.advancer.uncertain = True
-            self.advancer.connection.close()
-        self.doorbell.close()
+            self._lost_at = time.monotonic()
+        self.advancer.disconnect()
+        self.doorbell.check()  # it may live, and then its lock shows the others that this process does
         self._outlook = None
         self._look_at = 0.0
         connections.close_all()

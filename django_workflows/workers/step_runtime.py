@@ -18,6 +18,7 @@ from ..services.transition import Transition
 from ..services.write import write
 from ..webhooks import WebhookRequest, WebhookResponse
 from .attempts import Attempt
+from .chunks import ChunkBuffer
 
 
 class StepRuntime(context.Runtime):
@@ -26,6 +27,7 @@ class StepRuntime(context.Runtime):
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self.run_id = attempt.run_id
+        self._buffer: ChunkBuffer | None = None
 
     def metadata(self) -> WorkflowMetadata:
         attempt = self._attempt
@@ -72,22 +74,36 @@ class StepRuntime(context.Runtime):
     def aset_attributes(self, attributes: dict[str, str | None]) -> Awaitable[None]:
         return sync_to_async(self.set_attributes)(attributes)
 
+    # --- streams -----------------------------------------------------------------------------------------------------
+
     def write(self, run_id: str, stream: str, value: Any) -> None:
-        text = check_size(dumps(value))
-        with transaction.atomic(using=database.alias()):
-            self._check_lease()
-            streams.append_chunks(run_id, stream, [text])
+        self._chunks.write(run_id, stream, check_size(dumps(value)))
 
     def awrite(self, run_id: str, stream: str, value: Any) -> Awaitable[None]:
-        return sync_to_async(self.write)(run_id, stream, value)
+        return self._chunks.awrite(run_id, stream, check_size(dumps(value)))
 
     def close_stream(self, run_id: str, stream: str) -> None:
-        with transaction.atomic(using=database.alias()):
-            self._check_lease()
-            streams.close_stream(run_id, stream)
+        self._chunks.close(run_id, stream)
 
     def aclose_stream(self, run_id: str, stream: str) -> Awaitable[None]:
         return sync_to_async(self.close_stream)(run_id, stream)
+
+    @property
+    def _chunks(self) -> ChunkBuffer:
+        if self._buffer is None:
+            self._buffer = ChunkBuffer(self._attempt)
+        return self._buffer
+
+    def flush(self) -> None:
+        """Save the chunks that are still on their way: the step's end must not be seen before them."""
+        if self._buffer is not None:
+            self._buffer.flush()
+
+    async def aflush(self) -> None:
+        if self._buffer is not None:
+            await self._buffer.aflush()
+
+    # --- answering webhooks ------------------------------------------------------------------------------------------
 
     def _check_lease(self) -> None:
         streams.require_lease(self._attempt.step.id, self._attempt.worker_id, self._attempt.number)

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -73,29 +74,30 @@ class Log:
         before = len(self.records)
         for command in decided:
             assert not self.ended, f"{command} after the end"
-            getattr(self, f"_{type(command).__name__}")(command)
+            verb = re.sub(r"(?<=.)(?=[A-Z])", "_", type(command).__name__).lower()
+            getattr(self, f"_{verb}")(command)
         return self.records[before:]
 
-    def _CreateStep(self, command: commands.CreateStep) -> None:
+    def _create_step(self, command: commands.CreateStep) -> None:
         args, kwargs = split(command.input)
         assert command.correlation_id not in self.inputs, "correlation ids are unique in a run"
         self.open_steps[command.correlation_id] = command.name
         self.inputs[command.correlation_id] = command.input
         self.append(events.StepCreated(command.name, args, kwargs, command.queue or "default"), command.correlation_id)
 
-    def _CancelStep(self, command: commands.CancelStep) -> None:
+    def _cancel_step(self, command: commands.CancelStep) -> None:
         if self.open_steps.pop(command.correlation_id, None):
             self.append(events.StepCancelled(), command.correlation_id)
 
-    def _CreateWait(self, command: commands.CreateWait) -> None:
+    def _create_wait(self, command: commands.CreateWait) -> None:
         self.open_waits[command.correlation_id] = command.due_at
         self.append(events.WaitCreated(command.due_at), command.correlation_id)
 
-    def _CancelWait(self, command: commands.CancelWait) -> None:
+    def _cancel_wait(self, command: commands.CancelWait) -> None:
         if self.open_waits.pop(command.correlation_id, None):
             self.append(events.WaitCancelled(), command.correlation_id)
 
-    def _CreateHook(self, command: commands.CreateHook) -> None:
+    def _create_hook(self, command: commands.CreateHook) -> None:
         owner = self.conflicts.get(command.token) or ("wrun_test" if command.token in self.hooks.values() else None)
         if owner:
             self.append(events.HookConflict(command.token, owner), command.correlation_id)
@@ -104,28 +106,28 @@ class Log:
             event = events.HookCreated(command.token, command.is_webhook, command.metadata)
             self.append(event, command.correlation_id)
 
-    def _DisposeHook(self, command: commands.DisposeHook) -> None:
+    def _dispose_hook(self, command: commands.DisposeHook) -> None:
         if self.hooks.pop(command.correlation_id, None):  # else it lost its token
             self.append(events.HookDisposed(), command.correlation_id)
 
-    def _StartChild(self, command: commands.StartChild) -> None:
+    def _start_child(self, command: commands.StartChild) -> None:
         args, kwargs = split(command.input)
         self.open_children[command.child] = command.correlation_id, command.workflow
         self.append(events.ChildStarted(command.workflow, command.child, args, kwargs), command.correlation_id)
 
-    def _SetAttributes(self, command: commands.SetAttributes) -> None:
+    def _set_attributes(self, command: commands.SetAttributes) -> None:
         self.append(events.AttributesSet(command.attributes), command.correlation_id)
 
-    def _RecordPatch(self, command: commands.RecordPatch) -> None:
+    def _record_patch(self, command: commands.RecordPatch) -> None:
         self.append(events.PatchRecorded(command.patch), command.correlation_id)
 
-    def _CompleteRun(self, command: commands.CompleteRun) -> None:
+    def _complete_run(self, command: commands.CompleteRun) -> None:
         self._end(command.output, None, "")
 
-    def _FailRun(self, command: commands.FailRun) -> None:
+    def _fail_run(self, command: commands.FailRun) -> None:
         self._end(None, command.error, command.error_code)
 
-    def _ContinueAsNew(self, command: commands.ContinueAsNew) -> None:
+    def _continue_as_new(self, command: commands.ContinueAsNew) -> None:
         self._end(dumps({"continued_as": "wrun_next"}), None, "")
 
     def _end(self, output: Encoded | None, error: Encoded | None, code: str) -> None:
@@ -347,13 +349,13 @@ def finish_step(run: Run, correlation_id: str, steps: dict[str, Any]) -> None:
 # --- replays ---------------------------------------------------------------------------------------------------------
 
 
-def check_replays(run: Run) -> None:
-    """Cut the log after every event. Each prefix, replayed cold, decides what the log records next, and nothing else;
-    fed with the rest one by one it goes on to the same end; dropped, it does nothing at all.
+def check_replays(run: Run, *, every: int = 1) -> None:
+    """Cut the log after every event, or after every so many. Each prefix, replayed cold, decides what the log records
+    next, and nothing else; fed with the rest one by one it goes on to the same end; dropped, it does nothing at all.
     """
     records = effective(run.records)
     assert records == run.records, "for logs without retries"
-    for cut in range(1, len(records) + 1):
+    for cut in range(1, len(records) + 1, every):
         execution = run.new_execution()
         _know(execution, records)
         execution.replay(records[:cut])
@@ -380,12 +382,14 @@ def _know(execution: Execution, records: Sequence[Record]) -> None:
 
 
 _ENDS = ("step_completed", "step_failed", "wait_completed", "hook_conflict")
+_WITHDRAWN = ("step_cancelled", "wait_cancelled", "hook_disposed")
 _WITHDRAWALS = (commands.CancelStep, commands.CancelWait, commands.DisposeHook)
 
 
 def _check_pending(execution: Execution, rest: Sequence[Record], cut: int) -> None:
     logged = iter([record for record in rest if record.is_decision])
-    ended = {record.correlation_id for record in rest if record.type in _ENDS}
+    withdrawn = {record.correlation_id for record in rest if record.type in _WITHDRAWN}
+    ended = {record.correlation_id for record in rest if record.type in _ENDS} - withdrawn
     for command in execution.take():
         if isinstance(command, _WITHDRAWALS) and command.correlation_id in ended:
             continue  # it had ended in the log by the time the decision could be written

@@ -184,10 +184,10 @@ def test_what_the_last_drain_requests_is_recorded_only_if_it_still_means_somethi
     async def body() -> Any:
         early = create_hook("early")
         await a()
-        asyncio.create_task(b())
-        asyncio.create_task(sleep(9))
+        left = [asyncio.create_task(b()), asyncio.create_task(sleep(9))]
         create_hook("late")
         await asyncio.sleep(0)
+        assert left
         set_attributes(status="done")
         early.dispose()
         return "end"

@@ -51,18 +51,18 @@ TOUCHES: dict[str, Callable[[], Any]] = {
     "thread": lambda: threading.Thread(target=print).start(),
     "popen": lambda: subprocess.Popen(["true"]),
     "system": lambda: os.system("true"),
-    "fork": lambda: os.fork(),
+    "fork": os.fork,
     "posix_spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
     "connect": lambda: socket.create_connection(("127.0.0.1", 9)),
     "resolve": lambda: socket.getaddrinfo("localhost", 80),
     "datagram": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("127.0.0.1", 9)),
-    "start": lambda: some_workflow.start(),
+    "start": lambda: some_workflow.start(),  # noqa: PLW0108  (defined below)
     "start_many": lambda: some_workflow.start_many([((), {})]),
     "call": lambda: charge.call(1),
     "write": lambda: get_writable().write(1),
     "awrite": lambda: get_writable().awrite(1),
     "close stream": lambda: get_writable().close(),
-    "step metadata": lambda: get_step_metadata(),
+    "step metadata": get_step_metadata,
 }
 
 
@@ -169,9 +169,7 @@ def test_nothing_is_guarded_outside_of_drains() -> None:
 
 def test_guards_are_entered_and_left_around_every_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(
-        sandbox, "guards", [(lambda: calls.append("in") or len(calls), lambda state: calls.append(state))]
-    )
+    monkeypatch.setattr(sandbox, "guards", [(lambda: calls.append("in") or len(calls), calls.append)])
 
     @workflow
     async def body() -> Any:
@@ -179,6 +177,21 @@ def test_guards_are_entered_and_left_around_every_drain(monkeypatch: pytest.Monk
 
     Run(body).start()
     assert calls[:4] == ["in", "body", 1, "in"]
+
+
+def test_only_the_outermost_of_nested_drains_enters_the_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(sandbox, "guards", [(lambda: calls.append("in"), lambda state: calls.append("out"))])
+
+    @workflow
+    async def body() -> Any: ...
+
+    with sandbox.draining():
+        Run(body).start()
+        assert sandbox.is_draining()
+        assert calls == ["in"]
+    assert calls == ["in", "out"]
+    assert not sandbox.is_draining()
 
 
 def test_the_garbage_collector_rests_while_a_body_runs() -> None:
@@ -298,9 +311,10 @@ def test_exceptions_in_callbacks_go_nowhere_as_in_asyncio(caplog: pytest.LogCapt
         loop = asyncio.get_running_loop()
         loop.call_soon(lambda: 1 / 0)
         loop.call_exception_handler({"message": "told"})
-        asyncio.create_task(failing())
+        task = asyncio.create_task(failing())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+        assert task.done()
         return "fine"
 
     async def failing() -> None:

@@ -71,7 +71,7 @@ def stubborn_step(again: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize(
     "again",
     [
-        lambda: a(),
+        a,
         lambda: sleep(5),
         lambda: asyncio.sleep(5),
         lambda: asyncio.gather(a(), b()),
@@ -90,7 +90,7 @@ def test_a_body_that_swallows_everything_for_ever_is_put_away(again: Callable[[]
     assert not run.execution.runtime.loop.ready
 
 
-def bodies() -> list[Workflow[Any, Any]]:
+def bodies() -> list[Workflow[Any, Any]]:  # noqa: C901  (one body per construct)
     """Bodies suspended in every kind of construct."""
 
     async def in_gather() -> Any:
@@ -145,7 +145,7 @@ def bodies() -> list[Workflow[Any, Any]]:
 
     async def in_exit_stack() -> Any:
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(lambda: c())
+            stack.push_async_callback(c)
             await stack.enter_async_context(asyncio.timeout(3))
             await a()
 

@@ -88,9 +88,9 @@ class Behaviour:
         assert work.called == ["sent"]
 
     def test_a_failure_has_its_cause(self) -> None:
-        with mock_step(work.charge, side_effect=[ValueError("no such order")] * 9):
-            with pytest.raises(RunFailedError) as caught:
-                run_workflow(work.simple, 41)
+        failing = mock_step(work.charge, side_effect=[ValueError("no such order")] * 9)
+        with failing, pytest.raises(RunFailedError) as caught:
+            run_workflow(work.simple, 41)
         assert isinstance(caught.value.__cause__, ValueError)
 
     def test_a_run_that_waits_for_a_hook_says_so(self) -> None:
@@ -110,6 +110,13 @@ class Behaviour:
             assert work.sleepy.start().result(timeout="4d") > 3
             with pytest.raises(TimeoutError):
                 work.sleepy.start().result(timeout="2d")
+
+    def test_streams_are_written_and_read(self) -> None:
+        with Workflows() as workflows:
+            run = workflows.start(work.streaming)
+            assert list(run.stream()) == [3, 4, 0, 1, 2]
+            assert run.status() == "running"
+            assert list(run.stream("other", timeout="2h")) == []  # the run has ended
 
     async def test_async_tests_have_a_twin(self) -> None:
         from django_workflows.testing import arun_workflow
@@ -146,7 +153,6 @@ class TestFixture:
             "hook_created hook:1",
             "wait_created wait:1",
             "hook_received hook:1",
-            "wait_cancelled wait:1",
             "run_completed",
         ]
 

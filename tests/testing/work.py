@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 
-from django_workflows import create_hook, get_step_metadata, now, race, sleep, step, workflow
+from django_workflows import create_hook, get_step_metadata, get_writable, now, race, sleep, step, workflow
 from tests.shop.models import Ledger, Order
 
 
@@ -67,6 +67,29 @@ called: list[str] = []
 @step(name="kit.on_commit")
 def commit_hook(word: str) -> None:
     transaction.on_commit(lambda: called.append(word))
+
+
+@step(name="kit.stream")
+def stream() -> None:
+    writable = get_writable()
+    for n in range(3):
+        writable.write(n)
+    writable.close()
+
+
+@step(name="kit.stream_async")
+async def stream_async() -> None:
+    writable = get_writable()
+    for n in range(3, 5):
+        await writable.awrite(n)
+
+
+@workflow(name="kit.streaming")
+async def streaming() -> int:
+    await asyncio.gather(stream_async())
+    await stream()
+    await sleep("1h")
+    return 1
 
 
 @workflow(name="kit.simple")

@@ -1,6 +1,7 @@
 """``manage.py workflows``: one command, a subcommand for each thing one does with runs and workers.
 
-The subcommands are doors: they parse, call ``api``, render. What goes wrong is a sentence with the error's code, exit 1.
+The subcommands are doors: they parse, call ``api``, render. What goes wrong is one sentence with the error's code, and
+exit 1.
 """
 
 from __future__ import annotations

@@ -70,5 +70,5 @@ subcommand = Subcommand(
     "Say what stands still, and why; exit 1 if something is wrong.",
     _add_arguments,
     _run,
-    details="Lists the workers that are alive and the workflows that this code knows, then what is wrong and what to do.",
+    details="Lists the live workers and the workflows that this code knows, then what is wrong and what to do.",
 )

@@ -14,7 +14,9 @@ def _run(console: Console, options: argparse.Namespace) -> int:
     total = 0
     while count := retention.prune(limit=1000):
         total += count
-    console.line(f"{total} {'run' if total == 1 else 'runs'} removed." if total else "No ended run has outlived its retention.")
+    console.line(
+        f"{total} {'run' if total == 1 else 'runs'} removed." if total else "No ended run has outlived its retention."
+    )
     return 0
 
 
@@ -23,5 +25,5 @@ subcommand = Subcommand(
     "Remove ended runs whose retention is over.",
     no_arguments,
     _run,
-    details="Workers do the same once a minute. How long runs are kept: @workflow(retention=…) or the setting RETENTION.",
+    details="Workers do so once a minute, too. How long runs are kept: @workflow(retention=…), the setting RETENTION.",
 )

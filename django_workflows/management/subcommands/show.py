@@ -62,7 +62,10 @@ def _facts(console: Console, run: Run) -> list[tuple[str, str]]:
         ("workflow", clean(run.workflow)),
         ("input", show_value({k: v for k, v in given.items() if v}, width)),
         ("queue", clean(run.queue) + (f", priority {run.priority}" if run.priority else "")),
-        ("created", f"{show_moment(run.created_at)}, {'took' if run.completed_at else 'for'} {show_span(end - run.created_at)}"),
+        (
+            "created",
+            f"{show_moment(run.created_at)}, {'took' if run.completed_at else 'for'} {show_span(end - run.created_at)}",
+        ),
     ]
     if run.attributes:
         facts.append(("attributes", show_value(run.attributes, width)))

@@ -22,15 +22,21 @@ _LOOK = 0.25
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="the workflow's name, as `doctor` and the error messages list them")
+    parser.add_argument(
+        "name", metavar="NAME", help="the workflow's name, as `doctor` and the error messages list them"
+    )
     parser.add_argument(
         "arguments", metavar="JSON", nargs="?", default="[]", help='[…] for args, or {"args": […], "kwargs": {…}}'
     )
-    parser.add_argument("--wait", action="store_true", help="show what happens, then the result; exit 1 if the run fails")
+    parser.add_argument(
+        "--wait", action="store_true", help="show what happens, then the result; exit 1 if the run fails"
+    )
     parser.add_argument("--queue", help="the queue in which it waits for a worker")
     parser.add_argument("--idempotency-key", help="start it once only: the same key gives the same run")
     parser.add_argument("--priority", type=int, help="higher is earlier (default: 0)")
-    parser.add_argument("--run-after", type=seconds, metavar="DELAY", help="not before this delay has passed: 90, 5m, 1h")
+    parser.add_argument(
+        "--run-after", type=seconds, metavar="DELAY", help="not before this delay has passed: 90, 5m, 1h"
+    )
     parser.add_argument("--timeout", type=seconds, metavar="TIME", help="fail if it has not ended by then: 90, 5m, 1h")
 
 

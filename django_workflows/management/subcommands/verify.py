@@ -18,7 +18,9 @@ from .subcommand import Subcommand, seconds
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_ids", metavar="RUN", nargs="*", help="ids of runs (default: all)")
     parser.add_argument("--replay", action="store_true", help="replay in another process with another hash seed, too")
-    parser.add_argument("--since", type=seconds, metavar="AGE", help="only runs created in the last 90 seconds, 5m, 7d …")
+    parser.add_argument(
+        "--since", type=seconds, metavar="AGE", help="only runs created in the last 90 seconds, 5m, 7d …"
+    )
 
 
 def _run(console: Console, options: argparse.Namespace) -> int:
@@ -59,5 +61,5 @@ subcommand = Subcommand(
     "Hold logs and tables to every rule; exit 1 on any violation.",
     _add_arguments,
     _run,
-    details="One line per violation. Live runs are held to what they have got so far; blocked runs are listed, not counted.",
+    details="One line per violation. Live runs are held to what they have so far; blocked ones are only listed.",
 )

@@ -24,7 +24,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--burst", action="store_true", help="end when nothing is due or claimable")
     parser.add_argument("--reload", action="store_true", help="start anew when the code changes (for development)")
     parser.add_argument(
-        "--grace", type=seconds, default=30.0, metavar="S", help="seconds for the steps in hand after SIGTERM (default: 30)"
+        "--grace",
+        type=seconds,
+        default=30.0,
+        metavar="S",
+        help="seconds for the steps in hand after SIGTERM (default: 30)",
     )
 
 
@@ -53,8 +57,8 @@ def _banner(queues: tuple[str, ...] | None, options: argparse.Namespace) -> str:
     concurrency = options.concurrency or conf.settings.CONCURRENCY
     processes = f"{options.processes} processes" if options.processes > 1 else "1 process"
     return (
-        f"Worker of {', '.join(queues) if queues else 'all queues'}: {processes}, {concurrency} steps at a time in each; "
-        f"{workflows} workflows and {steps} steps known. Ctrl-C ends it."
+        f"Worker of {', '.join(queues) if queues else 'all queues'}: {processes}, {concurrency} steps at a time each. "
+        f"Workflows known: {workflows}, steps: {steps}. Ctrl-C ends it."
     )
 
 
@@ -80,7 +84,7 @@ class CodeWatcher:
         if time.monotonic() < self._look_at:
             return False
         self._look_at = time.monotonic() + 1.0
-        return any([self._is_new(path) for path in _module_files()])
+        return bool([path for path in _module_files() if self._is_new(path)])  # each of them is to be seen
 
     def _is_new(self, path: Path) -> bool:
         try:
@@ -102,5 +106,5 @@ subcommand = Subcommand(
     "Advance runs and execute their steps.",
     _add_arguments,
     _run,
-    details="SIGTERM and Ctrl-C stop it: nothing new is claimed, the steps in hand get --grace seconds, the rest is handed back.",
+    details="SIGTERM and Ctrl-C stop it: nothing new is claimed; steps in hand get --grace seconds.",
 )

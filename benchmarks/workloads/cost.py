@@ -1,8 +1,8 @@
 """What a sequential step costs the database: statements, commits, flushes and bytes of WAL.
 
-Counted from the server's log, which needs no extension and treats every engine alike: a session with runs of no step and
-one with runs of fifty, each from the start of the worker to its end; the difference, by the number of steps, is the price
-of one. What polling and starting up cost is in both and goes away.
+Counted from the server's log, which needs no extension and treats every engine alike: a session with runs of no step
+and one with runs of fifty, each from the start of the worker to its end; the difference, by the number of steps, is the
+price of one. What polling and starting up cost is in both and goes away.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.stage import Stage
+from benchmarks.workloads.workload import Workload
 
 STEPS = 50
 #: one line of the log per execution, parsing and binding apart; the prefix is the database's name
@@ -36,10 +37,14 @@ class Cost:
 
 def step_cost(stage: Stage, effort: float) -> Iterator[Figure]:
     """Figures per sequential step; the statements themselves go to a file beside the table."""
-    runs = max(10, round(30 * effort))
-    stage.query(f'ALTER DATABASE "{stage.database}" SET log_min_duration_statement = 0')
-    _session(stage, STEPS, 5)  # what is done once per database, and pages written whole after the last checkpoint
-    empty, full = _session(stage, 0, runs), _session(stage, STEPS, runs)
+    runs = max(20, round(40 * effort))
+    log_statements(stage)
+    _autovacuum(stage, on=False)  # it writes when it likes, also about other databases
+    try:
+        _session(stage, STEPS, 20)  # what is done once per database, and pages written whole after the last checkpoint
+        empty, full = _session(stage, 0, runs), _session(stage, STEPS, runs)
+    finally:
+        _autovacuum(stage, on=True)
     steps = runs * STEPS
     for name, unit in (("statements", ""), ("commits", ""), ("flushes", ""), ("wal_bytes", "B")):
         per_step = (getattr(full, name) - getattr(empty, name)) / steps
@@ -48,6 +53,16 @@ def step_cost(stage: Stage, effort: float) -> Iterator[Figure]:
     path = stage.results / f"statements-{stage.engine.name}.txt"
     lines = [f"{count / steps:8.3f} per step  {text}" for text, count in full.texts.most_common(20) if count > 0]
     path.write_text("\n".join(lines) + "\n")
+
+
+def log_statements(stage: Stage) -> None:
+    """From the next session on, every statement of this database goes into the server's log."""
+    stage.query(f'ALTER DATABASE "{stage.database}" SET log_min_duration_statement = 0')
+
+
+def _autovacuum(stage: Stage, *, on: bool) -> None:
+    stage.query(f"ALTER SYSTEM SET autovacuum = {'on' if on else 'off'}")
+    stage.query("SELECT pg_reload_conf()")
 
 
 def _session(stage: Stage, steps: int, runs: int) -> Cost:
@@ -61,7 +76,7 @@ def _session(stage: Stage, steps: int, runs: int) -> Cost:
     stage.stop_workers()
     time.sleep(0.5)  # a session's counters arrive as it ends
     after = _counters(stage)
-    texts = _statements(stage.server_log, position, stage.database)
+    texts = statements(stage.server_log, position, stage.database)
     return Cost(texts.total(), after[0] - commits, after[1] - flushes, after[2] - wal, texts)
 
 
@@ -80,7 +95,8 @@ def _counters(stage: Stage) -> tuple[int, int, int]:
     return int(row[0]), int(row[1] or 0), int(row[2])
 
 
-def _statements(log: Path, position: int, database: str) -> Counter[str]:
+def statements(log: Path, position: int, database: str) -> Counter[str]:
+    """What was executed on the database since the log had ``position`` bytes, with literals taken out."""
     texts: list[str] = []
     ours = False
     with log.open(errors="replace") as file:
@@ -93,3 +109,6 @@ def _statements(log: Path, position: int, database: str) -> Counter[str]:
                 assert match is not None
                 texts.append(match["text"].strip())
     return Counter(_LITERAL.sub("?", text.strip())[:160] for text in texts)
+
+
+WORKLOADS = (Workload("cost", "cost", step_cost, workers=0, peers=True),)

@@ -1,0 +1,17 @@
+"""Reading workflow bodies for what replay cannot repeat, as warnings of ``manage.py check``.
+
+::
+
+    sources       a function's syntax tree and place; lines that say ``# workflows: ignore[W010]``
+    names         what a name in a body stands for: "datetime.datetime.now", a step, a model
+    rules         which of them a body must not use, and what to use instead
+    bodies        one body and the project's functions that it calls: findings
+    system_check  findings of all registered workflows -> Django's checks
+"""
+
+from __future__ import annotations
+
+from .bodies import Finding, lint_workflow
+from .rules import RULES, Rule
+
+__all__ = ["RULES", "Finding", "Rule", "lint_workflow"]

@@ -1,0 +1,98 @@
+"""What belongs to one run: its events, and the steps, hooks and waits that they made, all in the order of the log."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import Model
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from ..models import Event, Hook, Step, Wait
+from . import filters, serializers
+from .base import ApiView
+from .pagination import LogOrder
+from .queries import rows, with_text
+from .schemas import extend_schema
+
+_REFUSED = {400: serializers.ErrorAnswer, 403: serializers.ErrorAnswer, 404: serializers.ErrorAnswer}
+
+
+class EventList(ApiView):
+    pagination_class = LogOrder
+    serializer_class = serializers.EventAnswer
+
+    @extend_schema(
+        operation_id="workflow_run_events",
+        parameters=[filters.DATA],
+        responses={200: serializers.EventAnswer(many=True), **_REFUSED},
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """The log of a run."""
+        data = filters.wants_data(request.query_params)
+        events = rows(Event).filter(run_id=self.get_run(run_id).pk)
+        page = self.paginate_queryset(events if data else events.defer("data"))
+        return self.get_paginated_response(serializers.EventAnswer(page, many=True, context={"data": data}).data)
+
+
+class EntityList(ApiView):
+    """Entities in the order of the events that created them: the page is one of those events."""
+
+    pagination_class = LogOrder
+    model: ClassVar[type[Model]]
+    creation: ClassVar[str]
+    answer: ClassVar[type[serializers.Answer]]
+
+    def list(self, request: Request, run_id: str) -> Response:
+        data = filters.wants_data(request.query_params)
+        run = self.get_run(run_id)
+        created = rows(Event).filter(run_id=run.pk, type=self.creation).defer("data")
+        page: Any = self.paginate_queryset(created)
+        entities = rows(self.model).filter(run_id=run.pk, correlation_id__in=[event.correlation_id for event in page])
+        payloads = self.answer.payloads
+        entities = with_text(entities, *payloads) if data else entities.defer(*payloads)
+        by_name: dict[str, Any] = {entity.correlation_id: entity for entity in entities}  # type: ignore[attr-defined]
+        found = [by_name[event.correlation_id] for event in page if event.correlation_id in by_name]
+        return self.get_paginated_response(self.answer(found, many=True, context={"data": data}).data)
+
+
+class StepList(EntityList):
+    model, creation, answer = Step, "step_created", serializers.StepAnswer
+    serializer_class = serializers.StepAnswer
+
+    @extend_schema(
+        operation_id="workflow_run_steps",
+        parameters=[filters.DATA],
+        responses={200: serializers.StepAnswer(many=True), **_REFUSED},
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """The steps of a run."""
+        return self.list(request, run_id)
+
+
+class HookList(EntityList):
+    model, creation, answer = Hook, "hook_created", serializers.HookAnswer
+    serializer_class = serializers.HookAnswer
+
+    @extend_schema(
+        operation_id="workflow_run_hooks",
+        parameters=[filters.DATA],
+        responses={200: serializers.HookAnswer(many=True), **_REFUSED},
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """The hooks of a run. Whoever knows a token can resume the hook."""
+        return self.list(request, run_id)
+
+
+class WaitList(EntityList):
+    model, creation, answer = Wait, "wait_created", serializers.WaitAnswer
+    serializer_class = serializers.WaitAnswer
+
+    @extend_schema(
+        operation_id="workflow_run_waits",
+        parameters=[filters.DATA],
+        responses={200: serializers.WaitAnswer(many=True), **_REFUSED},
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """The sleeps of a run."""
+        return self.list(request, run_id)

@@ -1,0 +1,136 @@
+"""Runs: list, look at, start, act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from .. import api
+from ..context import StartOptions
+from ..models import Run
+from ..querysets import RunQuerySet
+from ..registry import find_workflow
+from . import filters, serializers
+from .base import ApiView
+from .pagination import NewestFirst
+from .permissions import visible_runs
+from .queries import rows, with_text
+from .schemas import OpenApiResponse, extend_schema
+
+ERROR = serializers.ErrorAnswer
+PAYLOADS = serializers.RunAnswer.payloads
+_REFUSED = {400: ERROR, 403: ERROR}
+_ACTED = {202: serializers.RunAnswer, **_REFUSED, 404: ERROR, 409: ERROR}
+
+
+def show_run(run_id: str, *, data: bool = True) -> Any:
+    """One run as it is now."""
+    columns = PAYLOADS if data else ()
+    run = with_text(rows(Run), *columns).get(pk=run_id) if data else rows(Run).defer(*PAYLOADS).get(pk=run_id)
+    return serializers.RunAnswer(run, context={"data": data}).data
+
+
+class RunList(ApiView):
+    pagination_class = NewestFirst
+    serializer_class = serializers.RunAnswer
+
+    @extend_schema(
+        operation_id="workflow_runs_list",
+        parameters=[*filters.PARAMETERS, filters.DATA],
+        responses={200: serializers.RunAnswer(many=True), **_REFUSED},
+    )
+    def get(self, request: Request) -> Response:
+        """Runs, newest first."""
+        data = filters.wants_data(request.query_params)
+        runs: RunQuerySet = filters.filter_runs(RunQuerySet(Run, using=rows(Run).db), request.query_params)
+        found = visible_runs(request, self.get_permissions(), runs)
+        found = with_text(found, *PAYLOADS) if data else found.defer(*PAYLOADS)
+        page = self.paginate_queryset(found)
+        return self.get_paginated_response(serializers.RunAnswer(page, many=True, context={"data": data}).data)
+
+
+class RunDetail(ApiView):
+    serializer_class = serializers.RunAnswer
+
+    @extend_schema(
+        operation_id="workflow_run_show",
+        parameters=[filters.DATA],
+        responses={200: serializers.RunAnswer, **_REFUSED, 404: ERROR},
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """One run."""
+        run = self.get_run(run_id)
+        return Response(show_run(run.pk, data=filters.wants_data(request.query_params)))
+
+
+class RunStart(ApiView):
+    throttle_scope = "workflows_start"
+    serializer_class = serializers.StartRequest
+
+    @extend_schema(
+        operation_id="workflow_run_start",
+        request=serializers.StartRequest,
+        responses={
+            201: serializers.RunAnswer,
+            200: OpenApiResponse(serializers.RunAnswer, description="The idempotency key named a run that was there."),
+            **_REFUSED,
+            404: ERROR,
+            409: ERROR,
+            413: ERROR,
+        },
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Start a run of a workflow that was declared with `api=True`."""
+        workflow = find_workflow(name)
+        if workflow is None or not workflow.api:
+            raise NotFound("No workflow of this name can be started here.", code="workflow_not_found")
+        given = serializers.StartRequest(data=request.data)
+        given.is_valid(raise_exception=True)
+        call = given.validated_data
+        try:
+            workflow.check_arguments(call["args"], call["kwargs"])
+            options = StartOptions(idempotency_key=call["idempotency_key"])
+        except (TypeError, ValueError) as error:
+            raise ValidationError([str(error)], code="invalid_arguments") from None
+        handle, new = api.start_or_get(workflow, options, call["args"], call["kwargs"])
+        return Response(show_run(handle.id), status=201 if new else 200)
+
+
+class RunCancel(ApiView):
+    serializer_class = serializers.CancelRequest
+
+    @extend_schema(operation_id="workflow_run_cancel", request=serializers.CancelRequest, responses=_ACTED)
+    def post(self, request: Request, run_id: str) -> Response:
+        """Ask a run to end; it may clean up first, unless `force` is given."""
+        run = self.get_run(run_id)
+        given = self.get_serializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        api.cancel_run(run.pk, given.validated_data["reason"], force=given.validated_data["force"])
+        return Response(show_run(run.pk), status=202)
+
+
+class RunRetry(ApiView):
+    serializer_class = serializers.RetryRequest
+
+    @extend_schema(operation_id="workflow_run_retry", request=None, responses=_ACTED)
+    def post(self, request: Request, run_id: str) -> Response:
+        """Let a failed run go on from its failed step."""
+        run = self.get_run(run_id)
+        api.retry_run(run.pk)
+        return Response(show_run(run.pk), status=202)
+
+
+class RunWake(ApiView):
+    serializer_class = serializers.WakeRequest
+
+    @extend_schema(operation_id="workflow_run_wake", request=serializers.WakeRequest, responses=_ACTED)
+    def post(self, request: Request, run_id: str) -> Response:
+        """End a run's sleeps now, or one of them."""
+        run = self.get_run(run_id)
+        given = self.get_serializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        api.wake_run(run.pk, given.validated_data["correlation_id"])
+        return Response(show_run(run.pk), status=202)

@@ -1,0 +1,46 @@
+"""Workflows for the command line to start, show and verify."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django_workflows import create_hook, get_step_metadata, race, set_attributes, sleep, step, workflow
+
+
+@step(max_retries=2, retry_delay=1)
+def flaky(x: int) -> int:
+    if get_step_metadata().attempt == 1:
+        raise ValueError("not the first time")
+    return 2 * x
+
+
+@step
+async def note(text: str) -> str:
+    return text.upper()
+
+
+@workflow(name="cli.everything")
+async def everything(x: int, *, token: str = "the-token") -> dict[str, object]:
+    doubled = await flaky(x)
+    set_attributes(customer="c1")
+    hook = create_hook(token=token)
+    try:
+        async with asyncio.timeout(3600):
+            answer = await hook
+    except TimeoutError:
+        answer = "none"
+    hook.dispose()
+    notes = await asyncio.gather(note("a"), note("b"))
+    await race(sleep(10), note("c"))
+    return {"doubled": doubled, "answer": answer, "notes": notes}
+
+
+@workflow(name="cli.failing", queue="slow")
+async def failing() -> None:
+    raise RuntimeError("the reason\x1b[2J")
+
+
+@workflow(name="cli.sleeping")
+async def sleeping(seconds: float = 3600) -> str:
+    await sleep(seconds)
+    return "rested"

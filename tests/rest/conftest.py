@@ -1,0 +1,81 @@
+"""A worker of the test's own, in a thread of the test's process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from rest_framework.test import APIClient
+
+from django_workflows import api
+from django_workflows.models import Hook, Run
+from django_workflows.services.lookout import lookout
+from django_workflows.services.news import close_listeners
+from django_workflows.workers.process import WorkerProcess
+
+from . import flows  # noqa: F401 - registers the workflows
+
+
+@pytest.fixture
+def worker(waiting: None) -> Iterator[WorkerProcess]:
+    """Advances runs and executes steps until the test ends."""
+    process = WorkerProcess(concurrency=16)
+
+    def run() -> None:
+        try:
+            process.run()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run, name="worker-of-the-test", daemon=True)
+    thread.start()
+    yield process
+    process.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def waiting(transactional_db: None) -> Iterator[None]:
+    """Somebody waits in this test: afterwards the process's waiting threads give their connections back."""
+    yield
+    lookout().stop()
+    close_listeners()
+
+
+@pytest.fixture
+def staff(db: None) -> APIClient:
+    """A client that may use the API."""
+    client = APIClient()
+    client.force_authenticate(User.objects.create_user("staff", is_staff=True))
+    return client
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Any]:
+    """Wait for something to become true, on an event instead of a clock: the test's timeout is the limit."""
+
+    def wait(look: Callable[[], Any]) -> Any:
+        pause = threading.Event()
+        while not (found := look()):
+            pause.wait(0.005)
+        return found
+
+    return wait
+
+
+@pytest.fixture
+def hook_exists(until: Callable[[Callable[[], Any]], Any]) -> Callable[[str], Hook]:
+    def wait(token: str) -> Hook:
+        hook: Hook = until(lambda: Hook.objects.active().filter(token=token).first())
+        return hook
+
+    return wait
+
+
+def reload(run_id: str) -> Run:
+    return Run.objects.get(pk=api.get_run(run_id).id)
