@@ -69,7 +69,8 @@ def peers(python: str) -> list[str]:
         "from importlib.metadata import distributions as d\n"
         "print(*(f'{p.name} {p.version}' for p in d() if p.name in ('dbos', 'absurd-sdk')), sep='\\n')"
     )
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.split("\n") if line]
 
 
 def _model() -> str:

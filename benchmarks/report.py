@@ -46,7 +46,7 @@ def _number(value: float) -> str:
         return "never"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
 def _ratio(summaries: dict[str, Summary], peer: str, *, higher: bool) -> str:

@@ -30,6 +30,7 @@ from .exceptions import (
     WorkflowSandboxError,
 )
 from .handles import RunHandle
+from .model_refs import ModelRef
 from .primitives import (
     Hook,
     Webhook,
@@ -62,6 +63,7 @@ __all__ = [
     "HookPayloadError",
     "InAtomicBlockError",
     "MaxEventsExceededError",
+    "ModelRef",
     "PayloadTooLargeError",
     "ReplayDivergenceError",
     "RetryableError",

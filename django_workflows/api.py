@@ -5,7 +5,7 @@ All of it joins the caller's ``transaction.atomic()``: what is done here commits
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -39,14 +39,14 @@ from .statuses import RunStatus
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-def _new_run(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]) -> NewRun:
+def _new_run(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NewRun:
     timeout = options.timeout if options.timeout is not None else workflow.timeout
     attributes = dict(options.attributes or {})
     if options.about is not None:
         attributes.update(about_attributes(options.about))
     return NewRun(
         workflow=workflow.name,
-        input=check_size(dumps({"args": list(args), "kwargs": kwargs})),
+        input=check_size(dumps({"args": list(args), "kwargs": dict(kwargs)})),
         queue=options.queue or queue_of(workflow),
         priority=options.priority or 0,
         attributes=attributes,
@@ -57,7 +57,7 @@ def _new_run(workflow: Workflow[..., Any], options: StartOptions, args: Sequence
     )
 
 
-def start(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]) -> RunHandle:
+def start(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]) -> RunHandle[Any]:
     """Start one run. With an idempotency key that is taken, the existing run is returned.
 
     Raises:
@@ -77,8 +77,8 @@ def start_or_get(
 
 
 def start_many(
-    workflow: Workflow[..., Any], options: StartOptions, calls: Sequence[tuple[Sequence[Any], dict[str, Any]]]
-) -> list[RunHandle]:
+    workflow: Workflow[..., Any], options: StartOptions, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
+) -> list[RunHandle[Any]]:
     """Start many runs in one transaction with bulk inserts. ``calls``: (args, kwargs) pairs. All or nothing."""
     new = [_new_run(workflow, options, args, kwargs) for args, kwargs in calls]
     return [RunHandle(run_id) for run_id in creation.create_runs(new, ring=True)] if new else []
@@ -86,7 +86,7 @@ def start_many(
 
 def start_by_name(
     name: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
-) -> RunHandle:
+) -> RunHandle[Any]:
     """Start a run of the workflow called ``name``; ``options`` are those of ``.using()``.
 
     Raises:
@@ -96,14 +96,14 @@ def start_by_name(
     if workflow is None:
         raise WorkflowError(f"No workflow is called {name!r}. `workflows doctor` lists the names that are known here.")
     bound = workflow.using(**options) if options else workflow
-    handle: RunHandle = bound.start(*args, **(kwargs or {}))
+    handle: RunHandle[Any] = bound.start(*args, **(kwargs or {}))
     return handle
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------
 
 
-def get_run(run_id: str) -> RunHandle:
+def get_run(run_id: str) -> RunHandle[Any]:
     """A handle of an existing run.
 
     Raises:

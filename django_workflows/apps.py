@@ -16,6 +16,7 @@ class DjangoWorkflowsConfig(AppConfig):
     def ready(self) -> None:
         from . import api, context
         from . import checks  # noqa: F401 - registers the system checks
+        from . import lockfile  # noqa: F401 - registers the check of the lock file
         from .lint import system_check  # noqa: F401 - registers the checks of bodies
 
         context.install_client(api.client)

@@ -85,6 +85,9 @@ SETTINGS: dict[str, Setting] = {
     "MAX_EVENTS_PER_RUN": Setting(100_000, _count, "events in a log before the run fails"),
     "MAX_PAYLOAD_BYTES": Setting(16 * 1024 * 1024, _count, "bytes of one encoded value"),
     "WEBHOOK_RESPONSE_TIMEOUT": Setting(30.0, _seconds, "seconds that a caller is held for a manual response"),
+    "WEBHOOK_MAX_HELD": Setting(
+        None, _optional(_count), "callers held for manual responses by one WSGI process; more get 503; None: no limit"
+    ),
     "WEBHOOK_SECRETS": Setting({}, _secrets, "name -> secret(s) for create_webhook(verify=...)"),
     "RETENTION": Setting(None, _optional(_seconds), "seconds that ended runs are kept; None: for ever"),
     "ENCRYPTION_KEYS": Setting([], _texts, "Fernet keys, newest first, that encrypt payloads at rest"),

@@ -7,11 +7,12 @@ installed :class:`Client`. So the modules that users import know neither the eng
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from inspect import iscoroutine
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
@@ -74,6 +75,8 @@ class Runtime:
     """
 
     in_body: bool = False
+    #: a plain ``def`` body: what others await, it waits for
+    blocking: bool = False
     place: str = "here"
     run_id: str
 
@@ -120,6 +123,27 @@ class Runtime:
     def continue_as_new(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseException:
         """What to raise so that the run ends and hands over to a new one with these arguments."""
         raise self.refuse("continue_as_new()", "It works in a workflow body.")
+
+    # --- bodies that are a plain def ---------------------------------------------------------------------------------
+
+    def settle(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
+        """The awaitable itself, where one can await; in a plain ``def`` body its result."""
+        return awaitable
+
+    def wait(self, awaitable: Any) -> Any:
+        if iscoroutine(awaitable):
+            awaitable.close()
+        raise self.refuse("Waiting without `await`", "It is for workflows that are a plain `def`.")
+
+    def spawn(self, call: Callable[[], Any]) -> Coroutine[Any, Any, Any]:
+        """A coroutine that makes the call on a stack of its own."""
+        raise self.refuse("Branching without `await`", "It is for workflows that are a plain `def`.")
+
+    def open_plain(
+        self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Coroutine[Any, Any, Any]:
+        """A coroutine that runs a plain ``def`` body."""
+        raise self.refuse("Running a workflow's body")
 
     # --- bodies and steps --------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from . import context, durations, registry
@@ -159,8 +160,11 @@ class Step(Definition[P, R]):
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the plain function, here and now: no retries, nothing recorded.
 
-        Raises ``TypeError`` for an ``async def`` step, which :meth:`acall` runs; ``WorkflowSandboxError`` in a body.
+        Raises ``TypeError`` for an ``async def`` step, which :meth:`acall` runs; ``WorkflowSandboxError`` in a body. In a
+        body that is a plain ``def`` it is the step itself, typed for its result.
         """
+        if (runtime := context.body()) is not None and runtime.blocking:
+            return self(*args, **kwargs)  # type: ignore[return-value]
         if self.is_async:
             raise TypeError(f"{self.name} is async: use `await {self.name}.acall(...)`.")
         self._refuse_in_body()
@@ -246,7 +250,10 @@ class _StepDecorator:
 
 
 class Workflow(Definition[P, R]):
-    """A durable ``async def``. ``start()`` begins a run of it; called in another body it runs inline, in that run."""
+    """A durable function. ``start()`` begins a run of it; called in another body it runs inline, in that run.
+
+    An ``async def``, or a plain ``def`` where the package ``greenlet`` is installed.
+    """
 
     kind = "workflow"
 
@@ -261,10 +268,11 @@ class Workflow(Definition[P, R]):
         api: bool,
     ) -> None:
         super().__init__(fn, name)
-        if not inspect.iscoroutinefunction(fn):
+        self.is_async = inspect.iscoroutinefunction(fn)
+        if not self.is_async and find_spec("greenlet") is None:
             raise TypeError(
-                f"@workflow takes an `async def`; {self.name} is a plain def. "
-                "Its body awaits its steps: `result = await some_step(...)`."
+                f"@workflow takes an `async def`; {self.name} is a plain def, which needs the package greenlet: install "
+                "django-durable-workflows[greenlet], or await its steps: `result = await some_step(...)`."
             )
         self.queue = _text("queue", queue, _MAX_QUEUE)
         self.timeout = _duration("timeout", timeout)
@@ -273,15 +281,17 @@ class Workflow(Definition[P, R]):
 
     def open(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
         """The body, not yet begun. For the engine: every kind of workflow function becomes a coroutine here."""
-        return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+        if self.is_async:
+            return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+        return context.require(f"The body of {self.name}").open_plain(self.fn, args, kwargs)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        if context.body() is None:
+        if (runtime := context.body()) is None:
             raise TypeError(
                 f"A workflow is not called: use {self.name}.start(...) to start a run of it, or .fn(...) for the bare "
                 "function."
             )
-        return self.open(args, kwargs)
+        return runtime.settle(self.open(args, kwargs))  # type: ignore[no-any-return]
 
     def using(self, **options: Any) -> BoundWorkflow[P, R]:
         """This workflow with start options; see :class:`~django_workflows.context.StartOptions`."""
@@ -318,6 +328,9 @@ class BoundWorkflow(Generic[P, R]):
         return BoundWorkflow(self.workflow, self.options.merge(**options))
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        if (runtime := context.body()) is not None and runtime.blocking:
+            self.workflow.check_arguments(args, kwargs)
+            return runtime.start_child(self.workflow, self.options, args, kwargs)  # type: ignore[return-value]
         self._refuse_in_body("start")
         self.workflow.check_arguments(args, kwargs)
         return context.client().start(self.workflow, self.options, args, kwargs)
@@ -329,6 +342,8 @@ class BoundWorkflow(Generic[P, R]):
         return context.client().astart(self.workflow, self.options, args, kwargs)
 
     def start_many(self, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]) -> list[RunHandle[R]]:
+        if (runtime := context.body()) is not None and runtime.blocking:
+            return [self.start(*args, **kwargs) for args, kwargs in self._checked(calls)]
         self._refuse_in_body("start_many")
         return context.client().start_many(self.workflow, self.options, self._checked(calls))
 
@@ -336,6 +351,8 @@ class BoundWorkflow(Generic[P, R]):
         checked = self._checked(calls)
         if (runtime := context.body()) is None:
             return context.client().astart_many(self.workflow, self.options, checked)
+        if runtime.blocking:
+            raise WorkflowSandboxError(f"This body is a plain def: use {self.workflow.name}.start_many(...).")
         children = [runtime.start_child(self.workflow, self.options, tuple(a), dict(k)) for a, k in checked]
         return _start_all(children)
 
@@ -374,6 +391,8 @@ _DEFAULTS = StartOptions()
 @overload
 def workflow(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
 @overload
+def workflow(fn: Callable[P, R], /) -> Workflow[P, R]: ...
+@overload
 def workflow(
     *,
     name: str | None = None,
@@ -381,7 +400,7 @@ def workflow(
     timeout: Duration | None = None,
     retention: Duration | None = None,
     api: bool = False,
-) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Workflow[P, R]]: ...
+) -> _WorkflowDecorator: ...
 def workflow(
     fn: Callable[..., Any] | None = None,
     /,
@@ -392,7 +411,7 @@ def workflow(
     retention: Duration | None = None,
     api: bool = False,
 ) -> Any:
-    """Make an ``async def`` a workflow, bare or with options. Durations are seconds, ``timedelta`` or text (``"2h"``).
+    """Make an ``async def`` (or a plain ``def``) a workflow, bare or with options. Durations are seconds, ``timedelta`` or text (``"2h"``).
 
     ``timeout`` limits a run, ``retention`` says how long ended runs are kept, ``api`` lets the REST API start it.
     """
@@ -405,3 +424,14 @@ def workflow(
         return definition
 
     return decorate if fn is None else decorate(fn)
+
+
+class _WorkflowDecorator:
+    """The type of ``workflow(...)`` with options."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Workflow[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        raise NotImplementedError

@@ -46,6 +46,8 @@ class RunHandle(Generic[R]):
             TimeoutError: it had not ended in time.
             InAtomicBlockError: called inside ``transaction.atomic()``, where the run could not even begin.
         """
+        if (runtime := context.body()) is not None and runtime.blocking:
+            return runtime.child_result(self.id, timeout)  # type: ignore[return-value]
         self._refuse_in_body("result", "use `await handle.aresult()`")
         return context.client().result(self.id, timeout)  # type: ignore[no-any-return]
 

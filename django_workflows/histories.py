@@ -24,7 +24,7 @@ from .services import database, rebuilding
 from .services.folding import encoded, fold, parts
 from .services.transactions import in_transaction
 from .statuses import TERMINAL_RUN
-from .verify.replay import replay_log
+from .verify.replay import places_of, replay_log
 
 FORMAT = 1
 
@@ -140,7 +140,7 @@ def replay_history(history: dict[str, Any]) -> list[str]:
     if parts(records[0]).get("erased"):
         return []
     ended = history["run"]["status"] in TERMINAL_RUN
-    return replay_log(workflow, history["id"], records, deadline_at=None, ended=ended, cuts=True)
+    return replay_log(workflow, history["id"], records, places_of(records), deadline_at=None, ended=ended)
 
 
 @in_transaction

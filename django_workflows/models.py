@@ -181,7 +181,7 @@ class Run(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.id
+        return str(self.id)
 
 
 class Worker(models.Model):
@@ -271,7 +271,7 @@ class Step(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.correlation_id
+        return str(self.correlation_id)
 
 
 class Hook(models.Model):
@@ -302,7 +302,7 @@ class Hook(models.Model):
         indexes = (models.Index(fields=("token",), name="workflows_hook_by_token"),)
 
     def __str__(self) -> str:
-        return self.correlation_id
+        return str(self.correlation_id)
 
 
 class Wait(models.Model):
@@ -331,7 +331,7 @@ class Wait(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.correlation_id
+        return str(self.correlation_id)
 
 
 class Event(models.Model):
@@ -432,7 +432,7 @@ class WebhookCall(models.Model):
         indexes = (models.Index(fields=("run",), name="workflows_call_run"),)
 
     def __str__(self) -> str:
-        return self.id
+        return str(self.id)
 
 
 class Outbox(models.Model):

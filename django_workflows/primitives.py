@@ -7,7 +7,7 @@ runs they raise :class:`~django_workflows.exceptions.WorkflowSandboxError`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NoReturn, Self, TypeVar
@@ -114,13 +114,31 @@ class Hook:
 
     def get_conflict(self) -> Coroutine[Any, Any, str | None]:
         """Wait until the hook is registered: None, or the id of the run that owns the token (maybe this one)."""
-        return self._inside().conflict()
+        port = self._inside()
+        conflict: Coroutine[Any, Any, str | None] = require("get_conflict()").settle(port.conflict())
+        return conflict
+
+    def wait(self) -> Any:
+        """In a workflow that is a plain ``def``: the next payload, as ``await hook`` gives it."""
+        return require("hook.wait()").wait(self._next())
+
+    def __iter__(self) -> Iterator[Any]:
+        """In a workflow that is a plain ``def``: payloads until the hook is disposed, as ``async for`` gives them."""
+        while True:
+            try:
+                payload = require("Going through a hook").wait(self._next(iterating=True))
+            except StopAsyncIteration:
+                return
+            yield payload
 
     def _next(self, *, iterating: bool = False) -> Coroutine[Any, Any, Any]:
         return self._inside().receive(iterating=iterating)
 
     def _inside(self) -> HookPort:
-        if context.current() is not self._runtime:
+        current = context.current()
+        if current is not self._runtime and not (
+            current is not None and current.in_body and current.run_id == self._runtime.run_id
+        ):
             raise WorkflowSandboxError(
                 "A hook belongs to the workflow body that created it. Elsewhere, resume it by its token: "
                 "api.resume_hook(hook.token, payload)."

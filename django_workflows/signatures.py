@@ -48,11 +48,11 @@ class Signature:
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise ValueError(f"No signature scheme is called {self.scheme!r}. There are: {', '.join(sorted(SCHEMES))}.")
-        if self.secret is not None and (not isinstance(self.secret, str) or not self.secret):
+        if self.secret is not None and not (isinstance(self.secret, str) and self.secret):  # type: ignore[redundant-expr]
             raise ValueError(
                 f"secret is a name in DJANGO_WORKFLOWS['WEBHOOK_SECRETS'], not {type(self.secret).__name__}."
             )
-        if not isinstance(self.tolerance, timedelta) or self.tolerance <= timedelta(0):
+        if self.tolerance <= timedelta(0):
             raise ValueError("tolerance is a timedelta longer than zero.")
 
     @property

@@ -19,12 +19,31 @@ _LATENCIES = {
 }
 
 
+class Meter:
+    """Processor time from its construction on. Unlike the clock on the wall, it hardly minds what else is running."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._parties = {"worker": stage.executors, "client": stage.clients, "database": stage.database_processes()}
+        self._before = {pid: processes.cpu_seconds(pid) for pids in self._parties.values() for pid in pids}
+
+    def seconds(self) -> dict[str, float]:
+        """Of the worker, the client and the database. A connection that was opened meanwhile is not seen."""
+        return {
+            party: sum(processes.cpu_seconds(pid) - self._before[pid] for pid in pids)
+            for party, pids in self._parties.items()
+        }
+
+
 def latency(name: str, shape: str, steps: int) -> Measure:
     def measure(stage: Stage, effort: float) -> Iterator[Figure]:
         count = max(3, round((60 if steps <= 1 else 20) * effort))
-        samples = stage.ask("latency", shape=shape, steps=steps, count=count, warmup=max(2, count // 5))
+        stage.ask("latency", shape=shape, steps=steps, count=max(2, count // 5), warmup=0)
+        meter = Meter(stage)
+        samples = stage.ask("latency", shape=shape, steps=steps, count=count, warmup=0)
+        spent = sum(meter.seconds().values())
         yield Figure(name, stage.engine.name, "p50", statistics.median(samples), "ms", tuple(samples))
         yield Figure(name, stage.engine.name, "p99", percentile(samples, 99), "ms")
+        yield Figure(name, stage.engine.name, "CPU of all", spent / count * 1000, "ms/run")
 
     return measure
 
@@ -41,14 +60,12 @@ def throughput(name: str, *, bulk: bool = False, steps: int = 3) -> Measure:
     def measure(stage: Stage, effort: float) -> Iterator[Figure]:
         stage.ask("throughput", runs=50, steps=steps, bulk=bulk)
         runs = max(50, round(500 * effort))
-        parties = {"worker": stage.executors, "client": stage.clients, "database": stage.database_processes()}
-        before = {pid: processes.cpu_seconds(pid) for pids in parties.values() for pid in pids}
+        meter = Meter(stage)
         found = stage.ask("throughput", runs=runs, steps=steps, bulk=bulk)
         engine = stage.engine.name
         yield Figure(name, engine, "runs", found["per_second"], "runs/s", higher=True)
         yield Figure(name, engine, "starting alone", runs / found["starting_s"], "runs/s", higher=True)
-        for party, pids in parties.items():
-            spent = sum(processes.cpu_seconds(pid) - before[pid] for pid in pids)
+        for party, spent in meter.seconds().items():
             yield Figure(name, engine, f"{party} CPU", spent / runs * 1000, "ms/run")
         if not bulk:
             peak = max(processes.peak_mebibytes(pid) for pid in stage.executors)

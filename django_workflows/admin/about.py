@@ -14,12 +14,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from .. import clock
-from ..api import about_attributes
 from ..insight.finding import runs_with_attribute
 from ..insight.waiting import summary, waits_of
 from ..insight.words import short_name, span
 from ..models import Run
 from ..services import database
+from ..services.children import about_attributes
 from .rendering import GLYPHS, run_url
 
 #: runs that are shown, the newest
@@ -34,8 +34,8 @@ class RunsAboutMixin:
         @admin.register(Order)
         class OrderAdmin(RunsAboutMixin, admin.ModelAdmin): ...
 
-    Runs that carry other attributes are found with ``workflow_attributes(obj)`` -> ``{key: value}``: a run is shown when
-    it has one of them. Users without permission to view runs do not see the section.
+    Runs that carry other attributes are found with ``workflow_attributes(obj)`` -> ``{key: value}``: a run is shown
+    when it has one of them. Users without permission to view runs do not see the section.
     """
 
     @property

@@ -17,4 +17,4 @@ def record(request: HttpRequest, runs: Sequence[Run], what: str, why: str = "") 
     message = f"{what}: {why}" if why else f"{what}."
     # not a list of objects: a message that begins with "[" would be read as JSON
     for run in runs:
-        LogEntry.objects.log_actions(user.pk, [run], CHANGE, message.lstrip("["), single_object=True)  # type: ignore[list-item]
+        LogEntry.objects.log_actions(user.pk, [run], CHANGE, message.lstrip("["), single_object=True)

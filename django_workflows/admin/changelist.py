@@ -20,6 +20,7 @@ from ..models import Run
 MOST_AT_ONCE = 500
 _BEFORE, _AFTER = "before", "after"
 
+
 class RunChangeList(ChangeList):
     """Newest first. ``?before=`` and ``?after=`` name the run at a page's edge: ``<microseconds since 1970>.<id>``."""
 
@@ -35,7 +36,7 @@ class RunChangeList(ChangeList):
             self.filter_params.pop(name, None)
             if value:
                 self.edges[name] = value
-        return super().get_queryset(request, exclude_parameters)  # type: ignore[no-any-return]
+        return super().get_queryset(request, exclude_parameters)
 
     def get_results(self, request: HttpRequest) -> None:
         size = self.list_per_page

@@ -1,4 +1,4 @@
-"""The filters of the list of runs. Their choices come from looks into an index, never from a ``DISTINCT`` over all runs."""
+"""The filters of the list of runs. Their choices come from a few looks into an index, never from all runs."""
 
 from __future__ import annotations
 

@@ -44,7 +44,9 @@ def _list(**conditions: str) -> str:
 
 
 def _counts(found: Overview) -> list[dict[str, Any]]:
-    tiles = [{"status": "blocked", "glyph": GLYPHS["blocked"], "count": len(found.blocked), "url": _list(blocked="yes")}]
+    tiles: list[dict[str, Any]] = [
+        {"status": "blocked", "glyph": GLYPHS["blocked"], "count": len(found.blocked), "url": _list(blocked="yes")}
+    ]
     if len(found.blocked) == 20:
         tiles[0]["count"] = "20+"
     for status in ("running", "pending", "failed", "completed", "cancelled"):
@@ -56,6 +58,7 @@ def _counts(found: Overview) -> list[dict[str, Any]]:
 def _chart(recent: Recent) -> dict[str, Any]:
     """Runs over time as stacked bars, in percent of the width and pixels of the height."""
     most = max((bucket.total for bucket in recent.buckets), default=0)
+    end = recent.buckets[-1].end
     columns, width = [], 100 / max(len(recent.buckets), 1)
     for place, bucket in enumerate(recent.buckets):
         top, parts = float(_HEIGHT), []
@@ -67,9 +70,10 @@ def _chart(recent: Recent) -> dict[str, Any]:
                 parts.append({"status": status, "y": f"{top:.2f}", "height": f"{height:.2f}"})
         if parts:
             said = ", ".join(f"{bucket.counts[s]} {s}" for s in _ORDER if bucket.counts.get(s))
-            title = f"{moment(bucket.start, recent.buckets[-1].end)}–{moment(bucket.end, recent.buckets[-1].end)}: {said}"
-            columns.append({"x": percent(place * width), "width": percent(width * 0.84), "parts": parts, "title": title})
-    end = recent.buckets[-1].end
+            title = f"{moment(bucket.start, end)} to {moment(bucket.end, end)}: {said}"
+            columns.append(
+                {"x": percent(place * width), "width": percent(width * 0.84), "parts": parts, "title": title}
+            )
     return {
         "columns": columns,
         "height": _HEIGHT,

@@ -62,7 +62,7 @@ def age(value: datetime, now: datetime) -> SafeString:
 
 
 def run_url(run_id: str) -> str:
-    return reverse("admin:django_workflows_run_change", args=[quote(run_id)])
+    return reverse("admin:django_workflows_run_change", args=[quote(run_id)]) if run_id else ""
 
 
 def run_link(run: Run) -> SafeString:

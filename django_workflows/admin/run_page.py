@@ -50,7 +50,7 @@ def load(run_id: str) -> Run | None:
     """The run with its payloads undecoded, as ``raw_input``, ``raw_output``, ``raw_error``."""
     rows = Run.objects.using(database.alias()).filter(pk=run_id.replace("\x00", "")).select_related("parent")
     parent = ("parent__input", "parent__output", "parent__error")
-    return with_raw(rows.defer(*parent), ["input", "output", "error"]).defer(*parent).first()  # type: ignore[no-any-return]
+    return with_raw(rows.defer(*parent), ["input", "output", "error"]).defer(*parent).first()
 
 
 def version(run: Run, now: datetime) -> str:
@@ -67,7 +67,7 @@ def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
     redact = Redactor(run, show=may_resume(request))
     found = failure(read(redact(plain(run.raw_error))))  # type: ignore[attr-defined]
     active = run.status not in TERMINAL_RUN
-    context = {
+    return {
         "run": run,
         "now": now,
         "version": version(run, now),
@@ -87,7 +87,6 @@ def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         **_timeline(request, run, now),
         **_log(request, run),
     }
-    return context
 
 
 # --- head ------------------------------------------------------------------------------------------------------------
@@ -105,37 +104,37 @@ def _headline(run: Run, found: Failure | None, now: datetime) -> str:
 
 
 def _facts(run: Run, now: datetime) -> list[tuple[str, Any, str]]:
-    """(term, value, link)."""
-    facts: list[tuple[str, Any, str]] = [(_("Workflow"), run.workflow, ""), (_("Queue"), run.queue, "")]
-    if run.priority:
-        facts.append((_("Priority"), run.priority, ""))
-    if run.idempotency_key:
-        facts.append((_("Idempotency key"), run.idempotency_key, ""))
+    """(term, value, link); what is not so is left out."""
+    facts: list[tuple[str, Any, str]] = [
+        (_("Workflow"), run.workflow, ""),
+        (_("Queue"), run.queue, ""),
+        (_("Priority"), run.priority, ""),
+        (_("Idempotency key"), run.idempotency_key, ""),
+        (_("Forked from"), run.forked_from, run_url(run.forked_from)),
+        (_("Continues"), run.continued_from, run_url(run.continued_from)),
+        *_times(run, now),
+        (_("Error code"), run.error_code, ""),
+        (_("Retried"), _("%(n)d times") % {"n": run.life} if run.life else "", ""),
+        (_("Code version"), run.code_version, ""),
+        (_("Events"), f"{run.last_sequence:,}", ""),
+    ]
     if run.parent is not None:
-        facts.append((_("Child of"), f"{short_name(run.parent.workflow)} {run.parent_id}", run_url(str(run.parent_id))))
-    for term, other in ((_("Forked from"), run.forked_from), (_("Continues"), run.continued_from)):
-        if other:
-            facts.append((term, other, run_url(other)))
-    facts.append((_("Created"), run.created_at, ""))
-    if run.started_at:
-        facts.append((_("Started"), run.started_at, ""))
-        late = run.started_at - run.created_at
-        if late > timedelta(seconds=1):
-            facts.append((_("Queued for"), humanize(late), ""))
-    if run.completed_at:
-        facts.append((_("Ended"), run.completed_at, ""))
-    facts.append((_("Took") if run.completed_at else _("Age"), span(run.created_at, run.completed_at or now), ""))
-    for term, moment in ((_("Deadline"), run.deadline_at), (_("Kept until"), run.expires_at)):
-        if moment:
-            facts.append((term, moment, ""))
-    if run.error_code:
-        facts.append((_("Error code"), run.error_code, ""))
-    if run.life:
-        facts.append((_("Retried"), _("%(n)d times") % {"n": run.life}, ""))
-    if run.code_version:
-        facts.append((_("Code version"), run.code_version, ""))
-    facts.append((_("Events"), f"{run.last_sequence:,}", ""))
-    return facts
+        parent = f"{short_name(run.parent.workflow)} {run.parent_id}"
+        facts.insert(2, (_("Child of"), parent, run_url(str(run.parent_id))))
+    return [fact for fact in facts if fact[1]]
+
+
+def _times(run: Run, now: datetime) -> list[tuple[str, Any, str]]:
+    late = run.started_at - run.created_at if run.started_at else timedelta(0)
+    return [
+        (_("Created"), run.created_at, ""),
+        (_("Started"), run.started_at, ""),
+        (_("Queued for"), humanize(late) if late > timedelta(seconds=1) else "", ""),
+        (_("Ended"), run.completed_at, ""),
+        (_("Took") if run.completed_at else _("Age"), span(run.created_at, run.completed_at or now), ""),
+        (_("Deadline"), run.deadline_at, ""),
+        (_("Kept until"), run.expires_at, ""),
+    ]
 
 
 def _verbs(request: HttpRequest, run: Run) -> list[dict[str, Any]]:

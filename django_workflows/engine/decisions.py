@@ -29,9 +29,8 @@ from ..commands import (
 
 #: never recorded when the log says by itself that there is nothing (left) to end
 _WITHDRAWALS = (CancelStep, CancelWait, DisposeHook)
-#: what means nothing any more when the body ends in the drain that decided it. A cancel of a step still does: the loser
-#: of a race from which the body returns may be running, and is to be told
-_MOOT_AT_END = (CreateStep, CreateWait, CreateHook, CancelWait)
+#: what means nothing any more when the body ends in the drain that decided it
+_MOOT_AT_END = (CreateStep, CreateWait, CreateHook, CancelStep, CancelWait)
 
 
 class Decisions:
@@ -121,6 +120,14 @@ class Decisions:
         self._withdrawals.clear()
         self._taken = 0
         self.closed = True
+
+    def discard(self, correlation_id: str) -> None:
+        """The log holds this decision already, out of its turn."""
+        for index, command in enumerate(self._unmatched):
+            if command.correlation_id == correlation_id:
+                del self._unmatched[index]
+                self._taken -= index < self._taken
+                return
 
     def pending(self) -> Iterator[Command]:
         """All that the body has decided and the log, as far as delivered, does not hold; this drain's included."""

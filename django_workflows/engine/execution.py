@@ -185,6 +185,8 @@ class Execution:
             return
         if record.is_decision:
             self._match(record)
+        if record.type in _ENDS_BY_ITSELF:  # also when the body has ended, and its cancels wait to be written
+            self.runtime.decisions.ended_by_itself(record.correlation_id)
         if settle is None or self.finished:
             return
         if self._main is None:
@@ -217,7 +219,6 @@ class Execution:
     def _step_ended(self, record: Record) -> None:
         runtime = self.runtime
         self._resolve(record)
-        runtime.decisions.ended_by_itself(record.correlation_id)
         entry = runtime.steps.pop(record.correlation_id, None)
         if entry is None:
             return
@@ -231,7 +232,6 @@ class Execution:
 
     def _wait_completed(self, record: Record) -> None:
         self._resolve(record)
-        self.runtime.decisions.ended_by_itself(record.correlation_id)
         fire = self.runtime.waits.pop(record.correlation_id, None)
         if fire is not None:
             fire()
@@ -310,6 +310,8 @@ class Execution:
             self._match_end(head, record)
         elif head is not None and self._same(head, record):
             runtime.decisions.matched()
+        elif record.type == "patch_recorded":
+            runtime.recall_patch(record.payload["patch"])
         else:
             raise self._divergence(head, record)
 
@@ -362,6 +364,8 @@ def _error_code(record: Record) -> str | None:
 
 #: records that neither settle nor record anything the body decided
 _QUIET = frozenset({"run_created", "step_started", "step_retrying"})
+#: events after which there is nothing left to cancel or dispose
+_ENDS_BY_ITSELF = frozenset({"step_completed", "step_failed", "wait_completed", "hook_conflict"})
 _SETTLE: dict[str, Callable[[Execution, Record], None]] = {
     "step_completed": Execution._step_ended,
     "step_failed": Execution._step_ended,

@@ -79,14 +79,15 @@ class LookAhead:
     def patched(self, patch: RecordPatch, pending: Iterable[Command]) -> bool:
         """Whether a run that now reaches the line of ``patch`` goes the new way.
 
-        The log's next decisions are those that the body has already made (``pending``), then either this patch, or
-        another decision: the run passed the line under code without the patch. No more decisions: it gets here live.
+        It does where the log records the patch. Else the log's next decisions are those that the body has already made
+        (``pending``), and then either there are more: the run passed the line under code without the patch; or there
+        are none: it gets here live. Other patches do not count, since their lines may have gone.
         """
+        if any(is_about(patch, record) for record in self._decisions):
+            return True
         made = iter(pending)
-        for record in self._decisions:
-            if not any(is_about(command, record) for command in made):
-                return is_about(patch, record)
-        return True
+        rest = (record for record in self._decisions if record.type != "patch_recorded")
+        return all(any(is_about(command, record) for command in made) for record in rest)
 
     def clear(self) -> None:
         self.tokens.clear()

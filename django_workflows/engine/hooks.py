@@ -100,7 +100,6 @@ class BodyHook:
 
     def conflicted(self, owner: str) -> None:
         self._registered, self._owner = True, owner
-        self._runtime.decisions.ended_by_itself(self.correlation_id)
         self._wake(self._registrations)
         self._wake(self._readers)
 

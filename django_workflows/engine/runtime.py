@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from .loop import DurableLoop
 from .outcome import Continuation
 
 if TYPE_CHECKING:
+    from .greenlets import PlainRuntime
     from ..definitions import Step, Workflow
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -97,6 +98,15 @@ class BodyRuntime(Runtime):
         self._random: Random | None = None
         self._uuids: Random | None = None
         self._patches: dict[str, bool] = {}
+        #: what plain functions of this body ask
+        self.plain: PlainRuntime | None = None
+
+    def open_plain(
+        self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Coroutine[Any, Any, Any]:
+        from .greenlets import open_plain  # an optional extra
+
+        return open_plain(self, fn, args, kwargs)
 
     @property
     def dead(self) -> bool:
@@ -276,6 +286,14 @@ class BodyRuntime(Runtime):
             if answer:
                 self.decisions.request(command)
         return answer
+
+    def recall_patch(self, patch: str) -> None:
+        """The log records the patch where this code does not ask about it: no more, or not yet, or later in the drain.
+
+        A patch decides nothing by itself, so its line may move and go; the run keeps its answer.
+        """
+        self._patches[patch] = True
+        self.decisions.discard(f"patch:{patch}")
 
     def continue_as_new(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseException:
         self.workflow.check_arguments(args, kwargs)

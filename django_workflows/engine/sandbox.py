@@ -14,7 +14,8 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from ..exceptions import WorkflowSandboxError
@@ -128,6 +129,16 @@ class draining:  # noqa: N801  (reads as a verb: ``with draining():``)
                 gc.enable()
         for leave, state in reversed(self._entered):
             leave(state)
+
+
+@contextmanager
+def lifted() -> Iterator[None]:
+    """For the engine's own doings in the middle of a drain: nothing is refused in the block."""
+    depth, _thread.depth = _thread.depth, 0
+    try:
+        yield
+    finally:
+        _thread.depth = depth
 
 
 def _reset() -> None:

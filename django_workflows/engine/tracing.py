@@ -16,13 +16,15 @@ from .execution import _QUIET, Execution
 class Trace:
     """``causes``: from a decision's sequence to that of the record whose delivery made the body decide it.
 
-    ``end_cause``: the same for the end of the run, None where the end was imposed on the body. ``divergence``: where the
-    code at hand no longer makes the decisions of the log; nothing is known of those from there on.
+    ``end_cause``: the same for the end of the run, None where the end was imposed on the body. ``divergence``: where
+    the code at hand no longer makes the decisions of the log; nothing is known of those from there on. ``patches``: the
+    answers that ``patched()`` has given.
     """
 
     causes: dict[int, int] = field(default_factory=dict)
     end_cause: int | None = None
     divergence: ReplayDivergenceError | None = None
+    patches: dict[str, bool] = field(default_factory=dict)
 
 
 def trace(execution: Execution, log: Sequence[Record]) -> Trace:
@@ -39,6 +41,7 @@ def trace(execution: Execution, log: Sequence[Record]) -> Trace:
     except ReplayDivergenceError as divergence:
         found.divergence = divergence
     finally:
+        found.patches = dict(runtime._patches)
         execution.close()
     return found
 

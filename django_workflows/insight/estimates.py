@@ -25,13 +25,13 @@ class Count:
 
 def _rounded(value: int) -> int:
     """Two digits: an estimate is no better than that."""
-    size = 10 ** max(len(str(value)) - 2, 0)
+    size: int = 10 ** max(len(str(value)) - 2, 0)
     return round(value / size) * size
 
 
 def bounded(rows: QuerySet[Run], limit: int = EXACT) -> int:
     """How many rows, but at most ``limit``."""
-    return rows.order_by()[:limit].count()
+    return rows.order_by().values("pk")[:limit].count()
 
 
 def count_by_status(statuses: list[str]) -> dict[str, Count]:

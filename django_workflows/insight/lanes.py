@@ -46,7 +46,7 @@ class Stroke:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened at one moment. ``kind``: delivery, disposed, conflict, woken, cancel, timeout, retried."""
+    """Something that happened at one moment. ``kind``: delivery, conflict, woken, cancel, timeout, retried."""
 
     kind: str
     at: datetime
@@ -90,7 +90,7 @@ _KINDS = {"step": "step", "wait": "wait", "hook": "hook", "child": "child"}
 
 
 def draw_lanes(facts: Iterable[Fact]) -> tuple[Lane, list[Lane]]:
-    """The run's own lane and the lanes of its entities, in the order in which they appear. There is at least one fact."""
+    """The run's own lane and those of its entities, in the order in which they appear. There is at least one fact."""
     rest = iter(facts)
     first = next(rest)
     run = Lane("run", "", first.at, first.sequence)
@@ -119,7 +119,7 @@ def _apply(run: Lane, lanes: dict[str, Lane], fact: Fact) -> None:
 
 
 def _run_ended(lane: Lane, at: datetime) -> None:
-    """What the terminal event implies: open waits and pending steps are cancelled, hooks disposed. Running steps go on."""
+    """What the terminal event implies: waits and pending steps are cancelled, hooks disposed. Running steps go on."""
     if lane.end is not None:
         return
     stroke = lane.open()

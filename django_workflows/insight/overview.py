@@ -1,7 +1,7 @@
 """How the whole is: runs over time, queues, slow and failing steps, workers. Every figure comes from a bounded look.
 
-What happens over time is read from the newest runs: as many as were created in the last day, but at most ``NEWEST``. The
-page says which stretch that is.
+What happens over time is read from the newest runs: those of the last day, but at most ``NEWEST``. The page says which
+stretch of time that is.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _serving(queue: str, workers: Sequence[WorkerState]) -> int:
 
 
 def slow_steps(now: datetime) -> tuple[list[StepShare], int]:
-    """Durations and failures of the steps of the newest ended runs, by name; slowest first. Also: how many were read."""
+    """Durations and failures of the steps of the newest ended runs, by name, slowest first; and how many were read."""
     ended = _runs().filter(created_at__gte=now - 7 * DAY).exclude(status__in=sorted(ACTIVE_RUN))
     runs = list(ended.order_by("-created_at", "-id").values_list("pk", flat=True)[: STEPS // 8])
     rows = Step.objects.using(database.alias()).filter(run_id__in=runs, started_at__isnull=False)

@@ -1,4 +1,4 @@
-"""Stored values as text for people, straight from their encoding: no class is looked up, so this works for any payload."""
+"""Stored values as text for people, straight from their encoding: no class is looked up, so any value can be shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def plain(text: str | None) -> str | None:
 
 def with_raw(rows: QuerySet[Any], names: Sequence[str]) -> QuerySet[Any]:
     """The rows with these payload columns undecoded, as ``raw_<name>``; the decoded columns are left out."""
-    return rows.defer(*names).annotate(**{f"raw_{name}": Cast(F(name), TextField()) for name in names})
+    found: QuerySet[Any] = rows.annotate(**{f"raw_{name}": Cast(F(name), TextField()) for name in names})
+    return found.defer(*names)
 
 
 def read(text: str | None) -> Any:

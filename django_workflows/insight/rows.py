@@ -295,7 +295,7 @@ def _group_row(drawn: Timeline, lanes: list[Lane]) -> Row:
         counts[lane.outcome] += 1
     words = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(counts.items()))
     outcome = "failed" if counts["failed"] else "running" if counts["running"] else "completed"
-    label = f"{what} × {len(lanes):,}"
+    label = f"{what} \N{MULTIPLICATION SIGN} {len(lanes):,}"
     row = Row(lanes[0].kind, label, sample.full, outcome, words, f"{label}: {words}", members=len(lanes))
     times = sorted((lane.end or drawn.now) - lane.start for lane in lanes)
     row.facts = [

@@ -1,7 +1,7 @@
 """The timeline of a run: what happened when, ready to be drawn.
 
-Reads a window of the log without its payloads, and the entities that the window names. A long run is folded: steps of one
-name share a row, and the part of the log that is drawn is bounded.
+Reads a window of the log without its payloads, and the entities that the window names. A long run is folded: steps of
+one name share a row, and the part of the log that is drawn is bounded.
 """
 
 from __future__ import annotations
@@ -86,7 +86,12 @@ def _facts(run: Run, first: int) -> list[Fact]:
     told = Case(When(type__in=_TOLD, then=Cast(F("data"), TextField())), default=Value(None), output_field=TextField())
     rows = Event.objects.using(database.alias()).filter(run_id=run.pk, sequence__gte=first).order_by("sequence")
     columns = rows.annotate(told=told).values_list("sequence", "type", "correlation_id", "created_at", "told")
-    return [Fact(n, kind, cid, at, read(plain(text)) or {}) for n, kind, cid, at, text in columns[:WINDOW]]
+    return [Fact(n, kind, cid, at, _fields(text)) for n, kind, cid, at, text in columns[:WINDOW]]
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    data = read(plain(text))
+    return data if isinstance(data, dict) else {}
 
 
 def _read_entities(run: Run, drawn: Timeline) -> None:
@@ -132,7 +137,8 @@ def _end(run: Run, drawn: Timeline, now: datetime) -> datetime:
     if run.status not in TERMINAL_RUN:
         return now
     ends = [lane.end for lane in drawn.lanes if lane.end is not None]
-    return max([run.completed_at or run.last_event_at, *ends])
+    end: datetime = max([run.completed_at or run.last_event_at, *ends])
+    return end
 
 
 def _with_margins(busy: list[tuple[datetime, datetime]], facts: list[Fact]) -> Iterable[tuple[datetime, datetime]]:

@@ -24,7 +24,10 @@ _EACH = 20
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that a run waits for. ``kind``: blocked, cancelling, step, retry, queued, hook, child, sleep, start, due."""
+    """One thing that a run waits for.
+
+    ``kind``: blocked, cancelling, step, retry, queued, hook, child, sleep, start or due.
+    """
 
     kind: str
     text: str

@@ -32,7 +32,7 @@ class JsonParser(BaseParser):
         try:
             return json.loads(stream.read().decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
         except (ValueError, RecursionError) as error:
-            raise ParseError(f"The body cannot be read as JSON: {error or type(error).__name__}.") from None
+            raise ParseError(f"The body cannot be read as JSON: {str(error) or type(error).__name__}.") from None
 
 
 def _refuse(constant: str) -> Any:
@@ -51,17 +51,17 @@ class ApiView(GenericAPIView[Any]):
 
     throttle_scope = "workflows_api"
     parser_classes = (JsonParser, FormParser, MultiPartParser)
-    pagination_class = None
+    pagination_class: Any = None
     filter_backends = ()
     schema = schemas.auto_schema()
-    queryset = Run.objects.none()  # for permission classes that ask which model this is about
+    queryset: Any = Run.objects.none()  # for permission classes that ask which model this is about
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         if request.encoding is not None:
             request.encoding = "utf-8"  # a foreign charset may be none at all, and then fails in odd places
         return super().initialize_request(request, *args, **kwargs)
 
-    def get_permissions(self) -> list[BasePermission]:  # type: ignore[override]
+    def get_permissions(self) -> list[BasePermission]:
         return [permission() for permission in permission_classes()]
 
     def get_exception_handler(self) -> Any:

@@ -21,7 +21,8 @@ def rows(model: type[M]) -> QuerySet[M]:
 def with_text(queryset: QuerySet[M], *names: str) -> QuerySet[M]:
     """The rows with these payload columns as stored text, in ``text_<name>``: a class they name need not exist here."""
     texts: dict[str, Any] = {f"text_{name}": Cast(F(name), TextField()) for name in names}
-    return queryset.annotate(**texts).defer(*names)
+    found: QuerySet[M] = queryset.annotate(**texts).defer(*names)
+    return found
 
 
 def plain_column(row: Any, name: str) -> Any:

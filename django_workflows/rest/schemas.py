@@ -19,17 +19,17 @@ try:
 
         def decorate(view: F) -> F:
             view.schema = AutoSchema  # type: ignore[attr-defined]
-            return _extend_schema(**options)(view)
+            return _extend_schema(**{"tags": ["workflows"], **options})(view)
 
         return decorate
 
 except ImportError:
     INSTALLED = False
 
-    def extend_schema(**_: Any) -> Callable[[F], F]:  # type: ignore[no-redef]
+    def extend_schema(**_: Any) -> Callable[[F], F]:
         return lambda view: view
 
-    def extend_schema_field(*_: Any, **__: Any) -> Callable[[F], F]:  # type: ignore[no-redef]
+    def extend_schema_field(*_: Any, **__: Any) -> Callable[[F], F]:  # type: ignore[misc]
         return lambda field: field
 
     class OpenApiParameter:  # type: ignore[no-redef]

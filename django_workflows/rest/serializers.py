@@ -27,9 +27,8 @@ class AnyJson(serializers.Field[Any, Any, Any, Any]):
     def get_value(self, dictionary: Mapping[str, Any]) -> Any:
         if not hasattr(dictionary, "getlist"):
             return super().get_value(dictionary)
-        if self.field_name not in dictionary or dictionary[self.field_name] == "":
-            return empty
-        return _FormText(dictionary[self.field_name])
+        text = dictionary.get(str(self.field_name), "")
+        return _FormText(text) if text != "" else empty
 
     def run_validation(self, data: Any = empty) -> Any:
         if data is empty:
@@ -60,10 +59,13 @@ def _refuse(constant: str) -> Any:
 
 @extend_schema_field({"nullable": True})
 class Payload(serializers.Field[Any, Any, Any, Any]):
-    """A payload column as plain JSON; left out under ``?data=none``."""
+    """A payload column as plain JSON; left out under ``?data=none``.
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(read_only=True, **kwargs)
+    Not read-only, though nobody writes it: drf-spectacular calls what is read-only required.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(required=False)
 
     def get_attribute(self, instance: Any) -> Any:
         return plain_column(instance, str(self.field_name))
@@ -112,6 +114,8 @@ class Answer(serializers.Serializer[Any]):
 
 
 class RunAnswer(Answer):
+    """A run."""
+
     payloads = ("input", "output", "error")
 
     id = _text()
@@ -119,13 +123,13 @@ class RunAnswer(Answer):
     queue = _text()
     priority = _number()
     status = _one_of(RunStatus)
-    input = Payload(required=False)
-    output = Payload(required=False)
-    error = Payload(required=False)
+    input = Payload()
+    output = Payload()
+    error = Payload()
     error_code = _text()
     attributes = serializers.DictField(child=serializers.CharField(), read_only=True)
     idempotency_key = _text(allow_null=True)
-    parent = _text(source="parent_id", allow_null=True)
+    parent = _text(source="parent_id", allow_null=True)  # type: ignore[assignment]
     forked_from = _text()
     continued_from = _text()
     created_at = Moment()
@@ -140,6 +144,8 @@ class RunAnswer(Answer):
 
 
 class StepAnswer(Answer):
+    """A step of a run. `attempt` counts its starts, also those whose worker vanished."""
+
     payloads = ("input", "output", "error")
 
     id = _text()
@@ -147,9 +153,9 @@ class StepAnswer(Answer):
     correlation_id = _text()
     name = _text()
     status = _one_of(StepStatus)
-    input = Payload(required=False)
-    output = Payload(required=False)
-    error = Payload(required=False)
+    input = Payload()
+    output = Payload()
+    error = Payload()
     attempt = _number()
     queue = _text()
     available_at = Moment()
@@ -160,6 +166,8 @@ class StepAnswer(Answer):
 
 
 class HookAnswer(Answer):
+    """A hook of a run."""
+
     payloads = ("metadata",)
 
     id = _text()
@@ -167,12 +175,14 @@ class HookAnswer(Answer):
     correlation_id = _text()
     token = _text()
     is_webhook = serializers.BooleanField(read_only=True)
-    metadata = Payload(required=False)
+    metadata = Payload()
     created_at = Moment()
     disposed_at = Moment(allow_null=True)
 
 
 class WaitAnswer(Answer):
+    """A sleep of a run."""
+
     id = _text()
     run = _text(source="run_id")
     correlation_id = _text()
@@ -192,37 +202,47 @@ class EventPayload(Payload):
 
 
 class EventAnswer(Answer):
+    """An event of a run's log. What `payload` holds depends on the type."""
+
     payloads = ("payload",)
 
     run = _text(source="run_id")
     sequence = _number()
     type = _one_of(TYPES)
     correlation_id = _text()
-    payload = EventPayload(required=False)
+    payload = EventPayload()
     created_at = Moment()
 
 
 class Chunk(serializers.Serializer[Any]):
+    """One value of a stream."""
+
     index = serializers.IntegerField()
     value = AnyJson()
 
 
 class StreamPage(serializers.Serializer[Any]):
+    """What is there of a stream."""
+
     results = Chunk(many=True)
     next_index = serializers.IntegerField(help_text="Where to go on reading.")
     done = serializers.BooleanField(help_text="The stream is closed, or its run has ended: nothing will follow.")
 
 
 class ErrorAnswer(serializers.Serializer[Any]):
+    """Every error."""
+
     code = serializers.CharField(help_text="What machines test.")
     detail = serializers.CharField(help_text="A sentence for people.")
-    errors = AnyJson(required=False, help_text="Per field, where fields were refused.")
+    errors = AnyJson(required=False, help_text="Per field, where refused.")  # type: ignore[assignment]
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
 class StartRequest(serializers.Serializer[Any]):
+    """How to start a run. With an idempotency key that is taken, the run that has it is returned."""
+
     args = AnyJson(default=list, help_text="Positional arguments: a list.")
     kwargs = AnyJson(default=dict, help_text="Named arguments: an object.")
     idempotency_key = serializers.CharField(
@@ -241,6 +261,8 @@ class StartRequest(serializers.Serializer[Any]):
 
 
 class CancelRequest(serializers.Serializer[Any]):
+    """How to cancel a run."""
+
     reason = serializers.CharField(
         max_length=1000, required=False, allow_null=True, allow_blank=True, default=None, trim_whitespace=False
     )
@@ -252,10 +274,14 @@ class RetryRequest(serializers.Serializer[Any]):
 
 
 class WakeRequest(serializers.Serializer[Any]):
+    """Which sleeps to end."""
+
     correlation_id = serializers.CharField(
         max_length=255, required=False, allow_null=True, default=None, help_text="Of one wait; left out: all of them."
     )
 
 
 class ResumeRequest(serializers.Serializer[Any]):
+    """What to deliver."""
+
     payload = AnyJson(style={"base_template": "textarea.html", "rows": 6}, help_text="Any JSON value.")

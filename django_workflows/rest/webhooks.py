@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import RawPostDataException
@@ -18,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from .. import api, conf
-from ..delivery import find_webhook
+from ..delivery import MANUAL, find_webhook
 from ..exceptions import HookNotFoundError, PayloadTooLargeError, WorkflowError
 from ..ids import validate_token
 from ..webhooks import Headers, WebhookRequest, WebhookResponse
@@ -60,6 +62,38 @@ def non_atomic(view: Callable[..., Any]) -> Callable[..., Any]:
     return view
 
 
+class _Busy(drf.APIException):
+    status_code = 503
+    default_detail = "Too many callers wait for an answer here; nothing was delivered, try again."
+    default_code = "too_many_held"
+    wait = 0.0  # Retry-After: 1
+
+
+_held = 0
+_held_lock = threading.Lock()
+
+
+def _take_place(request: HttpRequest, token: str) -> bool:
+    """Count a caller who will pin a thread of a WSGI server; at the limit, send it away before anything is written."""
+    global _held
+    limit = conf.settings.WEBHOOK_MAX_HELD
+    if limit is None or isinstance(request, ASGIRequest):
+        return False
+    if (find_webhook(token).options or {}).get("respond_with") != MANUAL:
+        return False
+    with _held_lock:
+        if _held >= limit:
+            raise _Busy
+        _held += 1
+    return True
+
+
+def _leave_place() -> None:
+    global _held
+    with _held_lock:
+        _held -= 1
+
+
 async def webhook(request: HttpRequest, token: str) -> HttpResponse:
     """Deliver the request to the webhook of this token; HEAD and OPTIONS are answered without a delivery.
 
@@ -70,8 +104,7 @@ async def webhook(request: HttpRequest, token: str) -> HttpResponse:
             await sync_to_async(_find)(request, token)
             response = HttpResponse(headers={"Allow": METHODS})
         else:
-            incoming = await sync_to_async(_receive)(request, token)
-            response = _render(await api.aresume_webhook(token, incoming))
+            response = await _deliver(request, token)
     except WorkflowError as error:
         response = JsonResponse(errors.body_of(error), status=errors.status_of(error))
     except drf.APIException as error:
@@ -84,6 +117,16 @@ async def webhook(request: HttpRequest, token: str) -> HttpResponse:
         logger.info("A request to the webhook %s… was answered %s.", token[:4], response.status_code)
     hide_from_log(response)
     return response
+
+
+async def _deliver(request: HttpRequest, token: str) -> HttpResponse:
+    incoming = await sync_to_async(_receive)(request, token)
+    counted = await sync_to_async(_take_place)(request, token)
+    try:
+        return _render(await api.aresume_webhook(token, incoming))
+    finally:
+        if counted:
+            _leave_place()
 
 
 webhook = csrf_exempt(login_not_required(non_atomic(webhook)))
@@ -105,7 +148,8 @@ def _throttle(request: HttpRequest) -> None:
         return
     view: Any = _Scope()
     wrapped = Request(request, authenticators=[])
-    for throttle in [throttle_class() for throttle_class in api_settings.DEFAULT_THROTTLE_CLASSES]:
+    classes: Any = api_settings.DEFAULT_THROTTLE_CLASSES
+    for throttle in [throttle_class() for throttle_class in classes]:
         if not throttle.allow_request(wrapped, view):
             raise drf.Throttled(throttle.wait())
 

@@ -1,7 +1,8 @@
 """Erasing what people put into runs, and keeping the shape of their logs: which events there were, and when.
 
-Arguments, results, payloads, messages of errors, attributes, tokens and stream chunks are replaced by ``"[erased]"``. Names,
-ids, statuses, times and idempotency keys stay. Only ended runs can be erased: those that go on need what they know.
+Arguments, results, payloads, messages of errors, attributes, tokens and stream chunks are replaced by ``"[erased]"``.
+Names, ids, statuses, times and idempotency keys stay. Only ended runs can be erased: those that go on need what they
+know.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _BATCH = 500
 
 @dataclass(slots=True)
 class Erasure:
-    """``erased``: run ids whose payloads are gone. ``active``: left alone, as they or runs that they started still run."""
+    """Run ids. ``active``: left alone, as they, or runs that they started, have not ended."""
 
     erased: list[str]
     active: list[str]
@@ -38,9 +39,9 @@ class Erasure:
 def erase(attributes: dict[str, str], *, limit: int | None = None) -> Erasure:
     """Erase the payloads of every run that carries all these attributes, and of the runs that it started.
 
-    What a parent recorded of an erased child goes too, once that parent has ended. Each run is a transaction of its own, so
-    this can be ended and called again at any time; runs that are erased already no longer carry the attributes. At most
-    ``limit`` runs of those found are taken up.
+    What a parent recorded of an erased child goes too, once that parent has ended. Each run is a transaction of its
+    own, so this can be ended and called again at any time; runs that are erased already no longer carry the
+    attributes. At most ``limit`` runs of those found are taken up.
 
     Raises:
         ValueError: no attribute is given.
@@ -112,7 +113,7 @@ def _erase_in_parent(parent_id: str, correlation_id: str) -> None:
         _mark_erased(rows.filter(sequence=1).get())
 
 
-def _erase_row(model: type[Run] | type[Step], pk: str) -> None:
+def _erase_row(model: type[Run | Step], pk: str) -> None:
     """The payload columns, whatever classes their values name; what is NULL stays NULL."""
     rows = model._default_manager.using(database.alias()).filter(pk=pk)
     raw = rows.annotate(**{f"raw_{name}": Cast(F(name), TextField()) for name in _COLUMNS})

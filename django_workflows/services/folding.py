@@ -52,7 +52,7 @@ class FoldedChild:
 
 @dataclass(slots=True)
 class Fold:
-    """Entities by correlation id, in the order of their creation; the run's attributes; how the log ends, if it does."""
+    """Entities by correlation id, in the order of their creation; the run's attributes; how the log ends, if so."""
 
     steps: dict[str, FoldedStep] = field(default_factory=dict)
     waits: dict[str, FoldedWait] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """``fork_run``: a new run that begins with a copy of another's log, up to where a step was created.
 
-What the copy holds is taken over, results and all; from there on the fork is a run of its own, with steps of its own under
-new ids. The original is not touched.
+What the copy holds is taken over, results and all; from there on the fork is a run of its own, with steps of its own
+under new ids. The original is not touched.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class ForkPlan:
 def plan_fork(run_id: str, from_step: str | None = None, input: Any = None) -> ForkPlan:
     """Say what a fork of this run would be, and try by a replay that it can be. Writes nothing.
 
-    ``from_step``: correlation id of the first step that is not taken over; None: the fork begins afresh. ``input``: other
-    arguments, ``{"args": […], "kwargs": {…}}`` or a list.
+    ``from_step``: correlation id of the first step that is not taken over; None: the fork begins afresh. ``input``:
+    other arguments, ``{"args": […], "kwargs": {…}}`` or a list.
 
     Raises:
         RunNotFoundError: there is no such run. TypeError: the input does not fit the workflow.

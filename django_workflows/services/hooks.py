@@ -99,7 +99,8 @@ def receive_hook(
     if idempotency_key is not None:
         first = _events(run.id).filter(correlation_id=hook.correlation_id, idempotency_key=idempotency_key).first()
         if first is not None:
-            return first
+            found: EventModel = first
+            return found
     record = append(
         transition,
         events.HookReceived(payload, idempotency_key),

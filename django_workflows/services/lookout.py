@@ -217,12 +217,16 @@ async def await_answer(source: Source, question: Question, timeout: float | None
             answer.set_result(value)
 
     watcher = lookout()
-    ticket = watcher.ask(source, question, lambda value: loop.call_soon_threadsafe(settle, value))
+    ticket = watcher.ask(source, question, partial(_settle_soon, loop, settle))
     try:
         async with asyncio.timeout(timeout):
             return _given(await answer)
     finally:
         watcher.withdraw(ticket)
+
+
+def _settle_soon(loop: asyncio.AbstractEventLoop, settle: Callable[[Any], None], value: Any) -> None:
+    loop.call_soon_threadsafe(settle, value)
 
 
 def _given(answer: Any) -> Any:

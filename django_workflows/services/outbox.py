@@ -1,7 +1,7 @@
 """What one run's transition owes another run.
 
-A transition never locks a second run. It leaves a row here in its own transaction; ``deliver`` takes the rows up later, each
-in a transaction that locks the other run, applies it if it is not applied yet, and removes the row.
+A transition never locks a second run. It leaves a row here in its own transaction; ``deliver`` takes the rows up
+later, each in a transaction that locks the other run, applies it if it is not applied yet, and removes the row.
 """
 
 from __future__ import annotations

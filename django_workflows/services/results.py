@@ -56,7 +56,11 @@ async def aresult(run_id: str, timeout: float | None = None) -> Any:
     await sync_to_async(_refuse_in_atomic_block)()
     rung, loop = asyncio.Event(), asyncio.get_running_loop()
     deadline = None if timeout is None else time.monotonic() + timeout
-    with news.subscription(run_id, lambda: loop.call_soon_threadsafe(rung.set)) as bell:
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(rung.set)
+
+    with news.subscription(run_id, wake) as bell:
         while True:
             rung.clear()
             if (value := await look(run_id)) is not _PENDING:

@@ -96,7 +96,7 @@ def _reopen_hooks(transition: Transition, folded: Fold) -> None:
             owner = Hook.objects.using(database.alias()).active().filter(token=hook.token).first()
             raise EntityConflictError(
                 f"The token of {hook.correlation_id} of run {transition.run.id} belongs to "
-                f"{owner.run_id if owner else 'another run'} by now. Retry when that run has ended or disposed the hook."
+                f"{owner.run_id if owner else 'another run'} by now. Retry when that run has ended or disposed it."
             ) from None
 
 

@@ -1,8 +1,9 @@
 """What a retry leaves out of a failed run's log, so that the run goes on from the step that failed it.
 
-The failures that ended the run are found, and with them everything that the body did because of them. The rest of the log
-stays: branches that ran beside the failure keep their results. Whether that works out is tried on the spot, by a replay;
-where what the body did beside the failure depends on it after all, everything from there on is left out as well.
+The failures that ended the run are found, and with them everything that the body did because of them. The rest of the
+log stays: branches that ran beside the failure keep their results. Whether that works out is tried on the spot, by a
+replay; where what the body did beside the failure depends on it after all, everything from there on is left out as
+well.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _CREATES = frozenset({"step_created", "wait_created", "hook_created", "hook_conf
 
 @dataclass(frozen=True, slots=True)
 class RetryPlan:
-    """``skipped``: sequences that replay leaves out from now on. It holds while the log ends with ``expected_sequence``.
+    """``skipped``: sequences that replay leaves out from now on. It holds while the log ends with
+    ``expected_sequence``.
 
     ``steps`` (correlation ids) are tried again; ``children`` (run ids) failed and have to be retried first. Both are
     empty where no step's failure ended the run, but its own code: then the body goes on from its last event.

@@ -98,7 +98,7 @@ def _final_head(question: PageQuestion) -> int:
 
 def _read(question: PageQuestion, *, done: bool, head: int) -> Page:
     sql = _READ.format(length="octet_length" if database.is_postgresql() else "length")
-    values = [question.run_id, question.stream, question.start_index, question.limit, MAX_CHARACTERS]
+    values: list[str | int] = [question.run_id, question.stream, question.start_index, question.limit, MAX_CHARACTERS]
     with database.connection().cursor() as cursor:
         cursor.execute(sql, values)
         chunks = [(index, Encoded(unseal(text))) for index, text in cursor.fetchall()]

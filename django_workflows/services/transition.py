@@ -9,7 +9,6 @@ from typing import Any
 from ..events import Record
 from .rows import Picture, RunRow, StepRow, WaitRow
 
-
 #: rings for whatever is due or claimable
 ANY = ""
 

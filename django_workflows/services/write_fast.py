@@ -8,7 +8,7 @@ distinct texts, which the server prepares once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
@@ -119,7 +119,8 @@ def write(transitions: Sequence[Transition], execute: Execute | None = None) -> 
 def _through_django(text: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
     with database.connection().cursor() as cursor:
         cursor.execute(text, values)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def write_fenced(transitions: Sequence[Transition], execute: Execute) -> set[str]:
@@ -272,9 +273,12 @@ _SHORT_NEW_WAIT = [column for column in _NEW_WAIT if column[0] != "run_id"]
 _SHORT_CHANGED_WAIT = [column for column in _CHANGED_WAIT if column[0] not in ("id", "run_id")] + [_CHANGED_WAIT[0]]
 
 
+_ONE_COLUMNS = (_BEGUN_STEP, _SHORT_CHANGED_STEP, _SHORT_NEW_WAIT, _SHORT_CHANGED_WAIT)
+
+
 def _one(t: Transition, execute: Execute) -> set[str] | None:
     """The commonest batch, one run with a few rows, without arrays: half the server's work. None: not such a one."""
-    kinds = (t.new_steps, t.changed_steps, t.new_waits, t.changed_waits)
+    kinds: tuple[Mapping[str, Any], ...] = (t.new_steps, t.changed_steps, t.new_waits, t.changed_waits)
     if len(t.events) > 2 * _FEW or any(len(rows) > _FEW for rows in kinds):
         return None
     if any(step.completed_at is not None for step in t.new_steps.values()):
@@ -287,9 +291,7 @@ def _one(t: Transition, execute: Execute) -> set[str] | None:
     for row in t.events:
         record = row.record
         values += [record.sequence, record.type, record.correlation_id, seal(record.data), row.life, record.created_at]
-    for rows, columns in zip(
-        kinds, (_BEGUN_STEP, _SHORT_CHANGED_STEP, _SHORT_NEW_WAIT, _SHORT_CHANGED_WAIT), strict=True
-    ):
+    for rows, columns in zip(kinds, _ONE_COLUMNS, strict=True):
         values += [read(row) for row in rows.values() for _, _, read in columns]
     text = _one_statement(t.wide, len(t.events), *(len(rows) for rows in kinds))
     return {row[0] for row in execute(text, values)}

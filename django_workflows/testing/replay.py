@@ -11,7 +11,7 @@ from ..registry import find_workflow
 from ..services import database
 from ..services.event_log import read
 from ..statuses import TERMINAL_RUN
-from ..verify.replay import replay_log
+from ..verify.replay import places_of, replay_log
 
 
 def assert_replays(run: RunHandle[Any] | Run | str, *, workflow: Workflow[..., Any] | None = None) -> None:
@@ -25,6 +25,7 @@ def assert_replays(run: RunHandle[Any] | Run | str, *, workflow: Workflow[..., A
     if code is None:
         raise AssertionError(f"Run {run_id} is of {row.workflow}, which no imported module defines.")
     ended = row.status in TERMINAL_RUN
-    wrong = replay_log(code, run_id, read(run_id), deadline_at=row.deadline_at, ended=ended, cuts=True)
+    log = read(run_id)
+    wrong = replay_log(code, run_id, log, places_of(log), deadline_at=row.deadline_at, ended=ended)
     if wrong:
         raise AssertionError(f"The code of {code.name} does not fit the log of {run_id}: {wrong[0]}")

@@ -57,8 +57,8 @@ def verify_runs(
 ) -> list[Violation]:
     """Hold runs to the rules and return what is wrong, run by run.
 
-    ``run_ids``: which; None for all, or for those created in the last ``since``. ``replay``: replay each log in another
-    process, too, where known workflows can be imported. The cold replay in this process is always done.
+    ``run_ids``: which; None for all, or for those created in the last ``since``. ``replay``: cut each log everywhere
+    and replay it in another process, if its workflow can be imported there. One cold replay here is always done.
     """
     return list(iterate_violations(run_ids, replay=replay, since=since))
 

@@ -10,7 +10,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from ..events import Record
 from ..registry import find_workflow
+from .replay import check_replay, places_of, replay_log
 from .violation import Subject, Violation
 
 #: seconds that the child may take for all logs together
@@ -27,7 +28,8 @@ _CHILD = "import django; django.setup(); from django_workflows.verify.elsewhere 
 
 
 def replay_elsewhere(subjects: Iterable[Subject]) -> list[Violation]:
-    """Replay these runs with cuts in a child process. Workflows that it cannot import are passed over there."""
+    """Replay these runs from every cut in a child process; here, where the child cannot import the workflow."""
+    subjects = list(subjects)
     lines = [_line(subject) for subject in subjects if _is_known(subject)]
     if not lines:
         return []
@@ -51,9 +53,11 @@ def replay_elsewhere(subjects: Iterable[Subject]) -> list[Violation]:
         last = answer.stderr.strip().rpartition("\n")[2]
         return [Violation("", 7, f"the replay in another process failed (PYTHONHASHSEED={seed}): {last}")]
     found = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith('{"run_id"')]
-    return [
-        Violation(item["run_id"], 7, f"with PYTHONHASHSEED={seed} in another process: {item['what']}") for item in found
-    ]
+    unknown = {item["run_id"] for item in found if item["what"] is None}
+    here = [violation for s in subjects if s.run.id in unknown for violation in check_replay(s, everywhere=True)]
+    there = [item for item in found if item["what"] is not None]
+    words = f"with PYTHONHASHSEED={seed} in another process"
+    return [*here, *(Violation(item["run_id"], 7, f"{words}: {item['what']}") for item in there)]
 
 
 def _settings_module() -> str:
@@ -64,7 +68,9 @@ def _settings_module() -> str:
 
 
 def _is_known(subject: Subject) -> bool:
-    return bool(subject.events) and not subject.run.blocked_reason and find_workflow(subject.run.workflow) is not None
+    if not subject.events or subject.run.blocked_reason or subject.was_erased:
+        return False
+    return find_workflow(subject.run.workflow) is not None
 
 
 def _line(subject: Subject) -> str:
@@ -87,24 +93,24 @@ def _line(subject: Subject) -> str:
 # --- in the child ----------------------------------------------------------------------------------------------------
 
 
-def _judge(item: dict[str, Any]) -> list[str]:
-    from .replay import replay_log
-
+def _judge(item: dict[str, Any]) -> Sequence[str | None]:
+    """What is wrong, in words; None for a workflow that cannot be imported: a script's, or a test's own."""
     workflow = find_workflow(item["workflow"])
     if workflow is None:
         try:
             import_module(item["module"])
         except ImportError:
-            return []  # a script's or a test's own workflow: nobody else can import it
+            return [None]
         workflow = find_workflow(item["workflow"])
     if workflow is None:
-        return []
+        return [None]
     records = [
         Record(sequence, type, correlation_id, data, datetime.fromisoformat(at))
         for sequence, type, correlation_id, data, at in item["records"]
     ]
     deadline_at = None if item["deadline_at"] is None else datetime.fromisoformat(item["deadline_at"])
-    return replay_log(workflow, item["run_id"], records, deadline_at=deadline_at, ended=item["ended"], cuts=True)
+    places = places_of(records)
+    return replay_log(workflow, item["run_id"], records, places, deadline_at=deadline_at, ended=item["ended"])
 
 
 def judge_stdin() -> None:

@@ -22,15 +22,18 @@ from .violation import Subject, Violation
 
 #: cuts of one log; longer ones are cut at this many places, spread evenly
 MAX_CUTS = 40
+#: no cut: the whole log is replayed at once
+WHOLE = 0
 
 
-def check_replay(subject: Subject, *, cuts: bool = True) -> Iterator[Violation]:
-    """Replay one run cold, and with ``cuts`` from every cut, too. Blocked runs, unknown workflows are passed over."""
+def check_replay(subject: Subject, *, everywhere: bool = False) -> Iterator[Violation]:
+    """Replay a run cold and as live, with ``everywhere`` from every cut; not one that is blocked or unknown here."""
     run = subject.run
     workflow = find_workflow(run.workflow)
     if workflow is None or run.blocked_reason or not subject.events or subject.was_erased:
         return
-    found = replay_log(workflow, run.id, subject.records, deadline_at=run.deadline_at, ended=subject.ended, cuts=cuts)
+    places = places_of(subject.records) if everywhere else [WHOLE, 1]
+    found = replay_log(workflow, run.id, subject.records, places, deadline_at=run.deadline_at, ended=subject.ended)
     for what in found:
         yield subject.says(7, what)
     if not found and _has_forgotten_decisions(subject, workflow):
@@ -41,21 +44,19 @@ def replay_log(
     workflow: Workflow[..., object],
     run_id: str,
     records: Sequence[Record],
+    places: Sequence[int],
     *,
     deadline_at: datetime | None,
     ended: bool,
-    cuts: bool,
 ) -> list[str]:
-    """What goes wrong, in words; the first thing only, since all cuts would say the same."""
+    """Cut the log at these places. What goes wrong, in words: the first thing only, all cuts would say the same."""
     orm_guard.install()
 
     def fresh() -> Execution:
         return Execution(workflow, records[0], run_id=run_id, deadline_at=deadline_at, settings=_settings())
 
-    places = [0, *(_places(len(records)) if cuts else ())]
-    if any(record.type == "run_retried" for record in records):
-        places = [0]  # only a whole log can be replayed past a retry
-    for place in places:
+    retried = any(record.type == "run_retried" for record in records)
+    for place in [WHOLE] if retried else places:  # only a whole log can be replayed past a retry
         what = _replay_cut(fresh, records, place, ended=ended)
         if what:
             return [f"cut after event {place}: {what}" if place else what]
@@ -70,18 +71,19 @@ def _settings() -> ExecutionSettings:
     )
 
 
-def _places(length: int) -> list[int]:
-    inner = range(1, length)
+def places_of(records: Sequence[Record]) -> list[int]:
+    """The whole log, and a cut after every event; of a long log, :data:`MAX_CUTS` cuts spread evenly."""
+    inner = range(1, len(records))
     if len(inner) <= MAX_CUTS:
-        return list(inner)
-    return [1 + index * (length - 2) // (MAX_CUTS - 1) for index in range(MAX_CUTS)]
+        return [WHOLE, *inner]
+    return [WHOLE, *(1 + index * (len(records) - 2) // (MAX_CUTS - 1) for index in range(MAX_CUTS))]
 
 
 def _replay_cut(fresh: Callable[[], Execution], records: Sequence[Record], place: int, *, ended: bool) -> str:
-    """Replay up to ``place`` (0: all), take, deliver the rest, taking after each record."""
+    """Replay up to ``place``, take, deliver the rest, taking after each record."""
     execution = fresh()
     try:
-        if not place:
+        if place == WHOLE:
             execution.replay(records)
         else:
             _deliver_in_two(execution, records, place)

@@ -44,7 +44,7 @@ def check_owner(subject: Subject) -> Iterator[Violation]:
             and _is_idle(run, step.queue)
         ):
             yield subject.says(8, f"{step.correlation_id} has been claimable since {step.available_at.isoformat()}")
-        elif step.status == "running" and _has_worker(run, step.queue) and _is_dead(step.worker_id, subject.now - dead):
+        elif step.status == "running" and _is_dead(step.worker_id, subject.now - dead) and _has_worker(run, step.queue):
             yield subject.says(8, f"{step.correlation_id} is running on worker {step.worker_id}, which is gone")
 
 

@@ -97,7 +97,7 @@ class Advance:
                 if not locked:
                     raise NeedsLockError
                 _fail_too_long(transition)
-            if run.ended or not body.undecided:
+            if not body.undecided or transition.run.ended:
                 break
             if not locked and _needs_lock(transition, body.undecided):
                 raise NeedsLockError

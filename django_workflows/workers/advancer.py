@@ -24,13 +24,15 @@ from django.db import DatabaseError, InterfaceError, transaction
 
 from .. import conf
 from ..engine import ExecutionSettings, sandbox
+from ..exceptions import CorruptedEventLogError, ReplayDivergenceError
+from ..serialization import encode_error
 from ..services import claims, database, locking, outbox, runs, write_fast
 from ..services.claims import Interest
 from ..services.transition import Transition
 from ..services.write import ring_for, send_signals, write, write_rows
 from ..statuses import StepStatus
 from .advance import Advance, NeedsLockError, Work
-from .attempts import Attempt, Outcome, Recorded
+from .attempts import Attempt, Failed, Outcome, Recorded
 from .bodies import Bodies, Body
 from .connection import AdvancingConnection
 from .crowd import Crowd
@@ -214,10 +216,14 @@ class Advancer:
                 leftover = self._behind_fence(works) if self.connection.is_postgresql else works
                 if leftover or claim or rung_for:
                     claimed = self._under_lock(leftover, claim=claim, rung_for=rung_for)
-                self._hand_out()
+                done = self._hand_out()
         except (DatabaseError, InterfaceError) as error:
             self._put_back(works)
             raise ConnectionLostError(str(error)) from error
+        except BaseException:  # ours: whatever becomes of this process, what was reported must not be forgotten
+            self._put_back(works)
+            raise
+        send_signals(done)  # receivers are user code: not on the advancing connection
         return claimed
 
     def _gather(self) -> list[Work]:
@@ -321,7 +327,7 @@ class Advancer:
         changed = [result for result in results if not result.transition.empty]
         try:
             written = write_fast.write_fenced([r.transition for r in changed], self.connection.execute) if changed else ()
-        except DatabaseError:
+        except Exception:
             for result in results:
                 self._give_up(result, leftover)
             if not self.connection.usable:
@@ -463,7 +469,8 @@ class Advancer:
         else:
             logger.warning("Run %s cannot be advanced: %s", work.run_id, error, exc_info=not _expected(error))
             reason = str(error) if _expected(error) else f"internal error: {type(error).__name__}: {error}"
-        for outcomes in (work.outcomes, []):  # what was reported may itself be what cannot be written
+        unwritable = [Failed(outcome.attempt, encode_error(error), fatal=True) for outcome in work.outcomes]
+        for outcomes in (work.outcomes, unwritable, []):  # what was reported may itself be what cannot be written
             try:
                 found = self._block(work.run_id, outcomes, reason)
             except Exception:
@@ -548,17 +555,17 @@ class Advancer:
                 attempt.cancel()
         self._done.append(result.transition)
 
-    def _hand_out(self) -> None:
-        """Let the attempts begin; then ring for others, and pay what is owed to other runs."""
+    def _hand_out(self) -> list[Transition]:
+        """Let the attempts begin; then ring for others, and pay what is owed to other runs. Returns what was done."""
         begun, done = self._begun, self._done
         self._begun, self._done = [], []
         for attempt in begun:
             self.in_hand[attempt.step.id] = attempt
             self._begin(attempt)
         ring_for(done)
-        send_signals(done)
         if any(transition_.outbox for transition_ in done):
             outbox.deliver()
+        return done
 
 
 def _same(locked: Transition, decided: Transition) -> bool:
@@ -567,7 +574,5 @@ def _same(locked: Transition, decided: Transition) -> bool:
 
 
 def _expected(error: Exception) -> bool:
-    from ..exceptions import CorruptedEventLogError, ReplayDivergenceError
-
     return isinstance(error, ReplayDivergenceError | CorruptedEventLogError)
 

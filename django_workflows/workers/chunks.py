@@ -122,11 +122,14 @@ class ChunkBuffer:
         loop = asyncio.get_running_loop()
         saved: asyncio.Future[None] = loop.create_future()
 
+        def settle_soon(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(settle, error)
+
         def settle(error: BaseException | None) -> None:
             if not saved.done():
                 saved.set_result(None) if error is None else saved.set_exception(error)
 
-        _flusher().flush(self, lambda error: loop.call_soon_threadsafe(settle, error))
+        _flusher().flush(self, settle_soon)
         await saved
 
     def close(self, run_id: str, stream: str) -> None:

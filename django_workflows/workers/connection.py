@@ -92,7 +92,8 @@ class AdvancingConnection:
                 from .statements import Statements  # needs psycopg, which SQLite does without
 
                 self._statements = Statements(self._wrapper.connection, self._wrapper.wrap_database_errors)
-            return self._statements.execute(text, values)
+            prepared: list[tuple[Any, ...]] = self._statements.execute(text, values)
+            return prepared
         with self._wrapper.cursor() as cursor:
             cursor.execute(text, values)
             return cursor.fetchall() if cursor.description else []

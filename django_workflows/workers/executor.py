@@ -214,7 +214,11 @@ class Executor:
         assert self._loop is not None
         loop = self._loop
         task = loop.create_task(self._run_async(attempt), context=contextvars.Context())
-        attempt.interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
+
+        def interrupt() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        attempt.interrupt = interrupt
         if attempt.cancelled.is_set():
             task.cancel()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta
 
-from ..serialization import encode_error
 from ..exceptions import PayloadTooLargeError
+from ..serialization import encode_error
 from ..services import locking, steps
 from ..services.payloads import check_size
 from ..services.rows import StepRow

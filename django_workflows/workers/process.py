@@ -18,13 +18,13 @@ from ..registry import step_names, workflow_names
 from ..services import claims, database, leases, outbox, retention
 from ..services.claims import Interest, Outlook
 from ..services.urls import webhook_url
+from . import orm_guard
 from .advancer import MIN_CLAIM, Advancer, ConnectionLostError
 from .attempts import Attempt
 from .bodies import until
 from .code_version import code_version
 from .doorbell import Doorbell
 from .executor import Executor
-from . import orm_guard
 from .reconcile import adopt_started
 from .watch import Watch
 

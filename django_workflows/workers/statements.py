@@ -15,7 +15,6 @@ from django.db.utils import DatabaseErrorWrapper
 from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
-
 _BETWEEN = "\0"
 
 

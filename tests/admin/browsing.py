@@ -1,4 +1,4 @@
-"""A real browser on the live server: logged in by cookie, under a strict Content-Security-Policy, its console watched."""
+"""A real browser on the live server: logged in, under a strict Content-Security-Policy, its console watched."""
 
 from __future__ import annotations
 

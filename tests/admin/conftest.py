@@ -22,7 +22,9 @@ def _real_clock() -> Iterator[None]:
 
 def make_user(name: str, *permissions: str) -> User:
     user = User.objects.create_user(name, is_staff=True, password="secret")
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions, content_type__app_label="django_workflows"))
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=permissions, content_type__app_label="django_workflows")
+    )
     return user
 
 
@@ -40,7 +42,7 @@ def operator(db: Any) -> User:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
-    """Chromium, for the tests of one module. Playwright keeps a loop in the main thread, which Django takes for async."""
+    """Chromium for the tests of one module. Playwright keeps a loop in this thread: to Django that is async code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         with launched(chromium) as found:
@@ -49,7 +51,7 @@ def browser(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any, live_server: Any) -> Iterator[Callable[..., Visit]]:
-    """``visit(user, **context options)`` opens a window; at the end no window may have had anything to complain about."""
+    """``visit(user, **context options)`` opens a window; at the end none may have had anything to complain about."""
     visits: list[Visit] = []
 
     def open_window(user: User, **options: Any) -> Visit:

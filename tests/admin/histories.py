@@ -13,7 +13,7 @@ from django.db import transaction as db_transaction
 from django_workflows import clock
 from django_workflows.models import Run, Worker
 from django_workflows.serialization import Encoded, dumps
-from django_workflows.services import attributes, creation, database, hooks, locking, outbox, runs, steps, waits
+from django_workflows.services import attributes, creation, hooks, locking, outbox, runs, steps, waits
 from django_workflows.services.runs import NewRun
 from django_workflows.services.transition import Transition
 from django_workflows.services.write import write
@@ -43,9 +43,7 @@ def error(exc: BaseException) -> Encoded:
 def worker(hostname: str = "web-1", pid: int = 4242, **columns: Any) -> Worker:
     now = clock.now()
     given = {"concurrency": 16, "code_version": "a1b2c3", "started_at": now - timedelta(hours=7), "heartbeat_at": now}
-    return Worker.objects.create(
-        id=f"wrkr_{secrets.token_hex(8)}", hostname=hostname, pid=pid, **{**given, **columns}
-    )
+    return Worker.objects.create(id=f"wrkr_{secrets.token_hex(8)}", hostname=hostname, pid=pid, **{**given, **columns})
 
 
 class Story:
@@ -248,7 +246,9 @@ def finished(first: Worker, second: Worker) -> Story:
 
 def failed(first: Worker) -> Story:
     with ago(minutes=42):
-        story = Story("shop.workflows.fulfil_order", 43, worker=first, attributes={"shop.order": "43", "customer": "c9"})
+        story = Story(
+            "shop.workflows.fulfil_order", 43, worker=first, attributes={"shop.order": "43", "customer": "c9"}
+        )
         story.start()
         story.create("step:charge_card:1", "shop.workflows.charge_card", 43).begin("step:charge_card:1")
         exc = CardDeclinedError("insufficient funds on card ending 4242")
@@ -259,7 +259,9 @@ def failed(first: Worker) -> Story:
 
 def waiting(first: Worker) -> Story:
     with ago(hours=3, minutes=12):
-        story = Story("shop.workflows.fulfil_order", 44, worker=first, attributes={"shop.order": "44", "customer": "c1"})
+        story = Story(
+            "shop.workflows.fulfil_order", 44, worker=first, attributes={"shop.order": "44", "customer": "c1"}
+        )
         story.start()
         story.step("step:charge_card:1", "shop.workflows.charge_card", 44, took=0.7, output="ch_1")
         story.step("step:mark_paid:1", "shop.workflows.mark_paid", 44, took=0.02)
@@ -326,7 +328,9 @@ def crowd(count: int = 240) -> None:
             story.step("step:one:1", f"shop.workflows.{name}_first", took=0.05 + number % 13 * 0.11)
             if number % 17 == 5:
                 story.create("step:two:1", "shop.workflows.charge_card").begin("step:two:1")
-                story.fail_step("step:two:1", CardDeclinedError("declined"), after=1.3).fail(CardDeclinedError("declined"))
+                story.fail_step("step:two:1", CardDeclinedError("declined"), after=1.3).fail(
+                    CardDeclinedError("declined")
+                )
             elif number % 29 == 3:
                 story.cancel("ordered twice", force=True)
             else:

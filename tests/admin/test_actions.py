@@ -59,7 +59,9 @@ def said(response: Any) -> str:
 
 
 def history() -> list[tuple[str, str, str]]:
-    return [(entry.user.username, entry.object_id or "", entry.change_message) for entry in LogEntry.objects.order_by("pk")]
+    return [
+        (entry.user.username, entry.object_id or "", entry.change_message) for entry in LogEntry.objects.order_by("pk")
+    ]
 
 
 def types(story: Story) -> list[str]:
@@ -129,9 +131,10 @@ class TestOneRun:
         assert history() == []
 
     def test_says_beforehand_when_nothing_would_change(self, client: Client) -> None:
-        assert "has ended (completed): nothing would change" in client.get(
-            act(Story("shop.a").start().end(), "cancel")
-        ).content.decode()
+        assert (
+            "has ended (completed): nothing would change"
+            in client.get(act(Story("shop.a").start().end(), "cancel")).content.decode()
+        )
 
     def test_one_of_two_sleeps_is_woken(self, client: Client) -> None:
         story = Story("shop.a").start().sleep("wait:1", 60).sleep("wait:2", 60)
@@ -220,7 +223,10 @@ class TestManyRuns:
         return client.post(reverse(LIST), {"action": action, "_selected_action": chosen, **data}, follow=True)
 
     def test_a_dry_run_counts_before_anything_is_done(self, client: Client) -> None:
-        stories = [STATES["cancel"]() for _ in range(3)] + [Story("shop.a").start().end(), Story("shop.a").start().end()]
+        stories = [STATES["cancel"]() for _ in range(3)] + [
+            Story("shop.a").start().end(),
+            Story("shop.a").start().end(),
+        ]
         text = self.post(client, "cancel_runs", stories).content.decode()
         assert "<strong>3</strong> of 5 chosen" in text
         assert "2 left alone: the run has ended (completed)" in text

@@ -44,7 +44,9 @@ def test_by_a_part_of_the_workflows_name(story: Story) -> None:
     assert found("Fulfil") == {story.id}
 
 
-@pytest.mark.parametrize("text", ["nothing like it", "wrun_", "wrun_0000", "step_01ARZ", "a\x00b", "=", "customer=", "%", "'--"])
+@pytest.mark.parametrize(
+    "text", ["nothing like it", "wrun_", "wrun_0000", "step_01ARZ", "a\x00b", "=", "customer=", "%", "'--"]
+)
 def test_nothing_is_found_for_what_is_nowhere(story: Story, text: str) -> None:
     assert found(text) == set()
 
@@ -55,6 +57,6 @@ def test_the_names_in_use(story: Story) -> None:
 
 
 def test_an_attribute_with_odd_characters() -> None:
-    story = Story("shop.a", attributes={"we're \"odd\"": "100%"})
-    assert runs_with_attribute(["we're \"odd\""], "100%") == [story.id]
+    story = Story("shop.a", attributes={'we\'re "odd"': "100%"})
+    assert runs_with_attribute(['we\'re "odd"'], "100%") == [story.id]
     assert found("100%") == {story.id}

@@ -162,7 +162,9 @@ def test_payloads_of_the_list_are_not_read(client: Client) -> None:
 
 def test_a_run_whose_error_no_class_can_rebuild_is_listed(client: Client) -> None:
     story = Story("shop.a").start().fail(ValueError("x"))
-    broken = '{"type":"gone.away.Error","message":"no","args":[{"$":"enum","c":"gone:E","v":1}],"traceback":"","cause":null}'
+    broken = (
+        '{"type":"gone.away.Error","message":"no","args":[{"$":"enum","c":"gone:E","v":1}],"traceback":"","cause":null}'
+    )
     with connection.cursor() as cursor:
         cursor.execute("UPDATE django_workflows_run SET error = %s, input = '{' WHERE id = %s", [broken, story.id])
     assert "Error: no" in listed(client).content.decode()

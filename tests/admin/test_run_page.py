@@ -74,7 +74,9 @@ def test_parent_and_child_link_to_each_other(client: Client) -> None:
 
 def test_nothing_hostile_becomes_markup(operator: User) -> None:
     client = log_in(operator)
-    story = Story(f"shop.{HOSTILE}", HOSTILE, attributes={HOSTILE[:60]: HOSTILE}, idempotency_key=HOSTILE, queue=HOSTILE)
+    story = Story(
+        f"shop.{HOSTILE}", HOSTILE, attributes={HOSTILE[:60]: HOSTILE}, idempotency_key=HOSTILE, queue=HOSTILE
+    )
     story.start().create("step:<b>:1", HOSTILE).begin("step:<b>:1").retry("step:<b>:1", ValueError(HOSTILE), 60)
     story.hook("hook:<i>", HOSTILE).block(HOSTILE)
     for text in (
@@ -165,7 +167,9 @@ class TestOddData:
         assert client.get(reverse("admin:django_workflows_run_changelist")).status_code == 200
         assert client.get(reverse("admin:django_workflows_overview")).status_code == 200
 
-    @pytest.mark.parametrize("query", ["?after=-1", "?after=x", "?after=99999999999999999999", "?from=0", "?from=7e9", "?from=50"])
+    @pytest.mark.parametrize(
+        "query", ["?after=-1", "?after=x", "?after=99999999999999999999", "?from=0", "?from=7e9", "?from=50"]
+    )
     def test_odd_positions_are_no_error(self, client: Client, query: str) -> None:
         page(client, histories.waiting(histories.worker()), query)
 

@@ -55,5 +55,10 @@ def test_every_page_can_be_looked_at(
     for name, path in (("list", listing), ("finished", run_path(told["finished"])), ("overview", overview)):
         keep(dark.open(path), f"{name}-dark")
     phone = visit(operator, **PHONE)
-    for name, path in (("list", listing), ("finished", run_path(told["finished"])), ("waiting", run_path(told["waiting"])), ("overview", overview)):
+    for name, path in (
+        ("list", listing),
+        ("finished", run_path(told["finished"])),
+        ("waiting", run_path(told["waiting"])),
+        ("overview", overview),
+    ):
         keep(phone.open(path), f"{name}-phone")

@@ -11,7 +11,8 @@ from django_workflows import api, registry, workflow
 from django_workflows.models import Event, Hook, Run, Step, Wait, Worker
 from django_workflows.services import database
 from django_workflows.testing import Workflows
-from django_workflows.verify import blocked_runs, verify_deliveries, verify_runs
+from django_workflows.verify import blocked_runs, loading, verify_deliveries, verify_runs
+from django_workflows.verify.elsewhere import replay_elsewhere
 
 from . import work
 from .conftest import Manage
@@ -53,6 +54,26 @@ class TestRunsOfTheEngine:
         workflows.run_until_idle()
         assert handle.status() == "cancelled"
         assert verify_runs(replay=True) == []
+
+
+class TestReplayElsewhere:
+    def test_passes_a_workflow_that_only_this_process_knows_back_to_it(self, workflows: Workflows) -> None:
+        with registry.isolated():
+
+            @workflow(name="cli.local")
+            async def local() -> list[str]:
+                return [await work.note("a"), await work.note("b")]
+
+            workflows.run(local)
+            assert verify_runs(replay=True) == []
+            Event.objects.filter(type="run_completed").update(data='{"output":["A","C"]}')
+            assert [v.rule for v in replay_elsewhere(loading.load([Run.objects.get().id]))] == [7]
+
+    def test_finds_what_depends_on_the_hash_seed(self, workflows: Workflows) -> None:
+        workflows.run(work.hashing)
+        found = verify_runs(replay=True)
+        assert [violation.rule for violation in found] == [7]
+        assert "PYTHONHASHSEED" in found[0].what
 
 
 class TestChangedTables:

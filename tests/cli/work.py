@@ -44,3 +44,27 @@ async def failing() -> None:
 async def sleeping(seconds: float = 3600) -> str:
     await sleep(seconds)
     return "rested"
+
+
+@workflow(name="cli.busy")
+async def busy(number: int) -> int:
+    """Rounds of parallel steps, a sleep raced against a hook, attributes."""
+    total = 0
+    for _ in range(4):
+        a, b = await asyncio.gather(double(number), double(total))
+        with create_hook(token=f"busy:{number}") as hook:
+            await race(hook, sleep(0.2))
+        total += a + b
+        set_attributes(total=str(total))
+    return total
+
+
+@step
+def double(x: int) -> int:
+    return 2 * x
+
+
+@workflow(name="cli.hashing")
+async def hashing() -> str:
+    """What no body should do: let the hash seed decide."""
+    return await note(str(hash("x")))

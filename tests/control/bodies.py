@@ -54,7 +54,7 @@ class World:
 WORLD = World()
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """What the outside world says."""
 
 

@@ -29,7 +29,9 @@ class TestChildren:
         assert (child.parent_id, child.parent_correlation_id) == (run.id, "child:leaf:1")
         assert not Outbox.objects.exists()
 
-    def test_a_child_that_fails_fails_its_parent_with_its_own_error_as_the_cause(self, work: Work, world: World) -> None:
+    def test_a_child_that_fails_fails_its_parent_with_its_own_error_as_the_cause(
+        self, work: Work, world: World
+    ) -> None:
         world.broken = {"x"}
         run = bodies.parent_of.start("x")
         work()
@@ -64,7 +66,9 @@ class TestChildEnded:
         child = child_of(run.id)
         api.cancel_run(child.id, force=True)
         row = Outbox.objects.get(kind=outbox.CHILD_ENDED)
-        again = Outbox(kind=row.kind, run_id=row.run_id, target=row.target, payload=row.payload, created_at=row.created_at)
+        again = Outbox(
+            kind=row.kind, run_id=row.run_id, target=row.target, payload=row.payload, created_at=row.created_at
+        )
         again.save()
 
         assert outbox.deliver() == 3

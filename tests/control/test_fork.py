@@ -48,7 +48,17 @@ class TestForkRun:
         fork = api.fork_run(run.id, from_step="step:act:2")
 
         mine, original = (Step.objects.get(run_id=run_id, correlation_id="step:act:1") for run_id in (fork.id, run.id))
-        for column in ("name", "status", "input", "output", "attempt", "failures", "queue", "started_at", "completed_at"):
+        for column in (
+            "name",
+            "status",
+            "input",
+            "output",
+            "attempt",
+            "failures",
+            "queue",
+            "started_at",
+            "completed_at",
+        ):
             assert getattr(mine, column) == getattr(original, column), column
         assert mine.id != original.id
 

@@ -42,7 +42,9 @@ class TestContinueAsNew:
         assert run.result(timeout=0) == 3
         assert Run.objects.filter(parent_id=run.id).count() == 3
 
-    def test_of_a_child_that_fails_at_last_fails_the_parent_and_both_are_retried(self, work: Work, world: World) -> None:
+    def test_of_a_child_that_fails_at_last_fails_the_parent_and_both_are_retried(
+        self, work: Work, world: World
+    ) -> None:
         world.broken = {2}
         run = bodies.parent_of_counter.start(3)
         work()
@@ -191,7 +193,11 @@ class TestErase:
 
         events = Event.objects.order_by("sequence")
         assert list(events.values_list("sequence", "type", "correlation_id", "created_at")) == shape
-        stored = [*events.values_list("data", flat=True), str(Run.objects.values().get()), str(list(Step.objects.values()))]
+        stored = [
+            *events.values_list("data", flat=True),
+            str(Run.objects.values().get()),
+            str(list(Step.objects.values())),
+        ]
         assert not [text for text in stored if "secret" in text or "c1" in text]
         row = Run.objects.get()
         assert row.input == {"args": ["[erased]"], "kwargs": {"other": "[erased]"}}
@@ -256,4 +262,3 @@ class TestErase:
         work()
         self.erased(customer="c1")
         assert self.erased(customer="c1").erased == []
-

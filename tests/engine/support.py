@@ -395,8 +395,8 @@ def _check_pending(execution: Execution, rest: Sequence[Record], cut: int) -> No
             continue  # it had ended in the log by the time the decision could be written
         record = next(logged, None)
         assert record is not None, f"cut after {cut}: {command} is not in the log"
-        if isinstance(command, commands.EndRun) and record.type in events.RUN_TERMINALS:
-            continue
+        if record.type == "run_cancelled" or (isinstance(command, commands.EndRun) and record.type == "run_failed"):
+            return  # the services' own choice, whatever the body was about to do
         assert matches(command, record), f"cut after {cut}: {command} is not {record} {record.data}"
 
 

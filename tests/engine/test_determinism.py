@@ -54,6 +54,18 @@ def test_sets_of_tasks_are_in_the_same_order_however_many_runs_live() -> None:
     assert len(crowd) == 20
 
 
+def test_sets_of_bare_futures_are_in_the_same_order_in_every_run() -> None:
+    @workflow
+    async def body() -> Any:
+        loop = asyncio.get_running_loop()
+        numbers = {loop.create_future(): n for n in range(100)}
+        done, pending = await asyncio.wait(numbers, timeout=0)
+        await b([numbers[future] for future in done | pending], [numbers[future] for future in set(numbers)])
+
+    keep = [Run(body).start() for _ in range(5)]
+    assert len({run.records[-1].data for run in keep}) == 1
+
+
 def test_many_live_runs_do_not_slow_each_other_down() -> None:
     """asyncio keeps the tasks of all loops in one set: their hashes must differ from run to run."""
 

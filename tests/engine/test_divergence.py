@@ -291,6 +291,72 @@ def test_a_patch_asked_between_decisions_of_one_drain_is_found_in_its_place() ->
     check_replays(live)
 
 
+def test_a_patch_may_be_retired_moved_within_its_drain_and_moved_to_a_later_one() -> None:
+    async def first() -> Any:
+        flag = patched("p")
+        await a()
+        await b()
+        return flag
+
+    async def retired() -> Any:
+        await a()
+        await b()
+        return "retired"
+
+    async def moved() -> Any:
+        task = asyncio.create_task(a())
+        await asyncio.sleep(0)
+        flag = patched("p")
+        await task
+        await b()
+        return flag
+
+    async def later() -> Any:
+        await a()
+        flag = patched("p")
+        await b()
+        return flag
+
+    async def retired_and_another() -> Any:
+        flag = patched("q")
+        await a()
+        await b()
+        return flag
+
+    bodies: list[tuple[Body, Any]] = [(retired, "retired"), (moved, True), (later, True), (retired_and_another, False)]
+    for body, output in bodies:
+        run = patch_run(first)
+        run.workflow = workflow(name=body.__name__)(body)
+        run.restart()
+        assert run.types == ["patch_recorded", "step_created"]
+        run.complete("a")
+        run.restart()
+        run.complete("b")
+        assert run.output == output
+        assert run.types.count("patch_recorded") == 1
+
+
+def test_a_new_patch_beside_a_retired_one_is_asked_live() -> None:
+    async def first() -> Any:
+        patched("p")
+        await a()
+        await b()
+
+    async def second() -> Any:
+        await a()
+        flag = patched("q")
+        await b()
+        return flag
+
+    run = patch_run(first)
+    run.workflow = workflow(name="new")(second)
+    run.restart()
+    run.complete("a")
+    run.restart()
+    run.complete("b")
+    assert run.output is True
+
+
 @pytest.mark.parametrize("name", ["", "x" * 201, 5])
 def test_a_patch_has_a_name(name: Any) -> None:
     @workflow

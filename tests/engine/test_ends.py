@@ -22,7 +22,7 @@ from django_workflows.exceptions import (
     StepFailedError,
     WorkflowError,
 )
-from django_workflows.primitives import continue_as_new, create_hook, set_attributes, sleep
+from django_workflows.primitives import continue_as_new, create_hook, race, set_attributes, sleep
 
 from .steps import a, b, c
 from .support import Run, check_replays, finish
@@ -195,6 +195,38 @@ def test_what_the_last_drain_requests_is_recorded_only_if_it_still_means_somethi
     run = Run(body).start()
     run.complete("a")
     assert run.types[3:] == ["attributes_set", "hook_disposed", "run_completed"]
+    check_replays(run)
+
+
+def test_a_cancel_of_the_last_drain_is_not_missed_when_the_step_has_ended_meanwhile() -> None:
+    @workflow
+    async def body() -> Any:
+        return await race(a(), b())
+
+    run = Run(body).start()
+    run.log.complete_step("a", "a")
+    run.log.complete_step("b", "b")  # in the log before the end of the body, which cancels it, can be
+    run.advance()
+    assert run.types == ["step_created", "step_created", "step_completed", "step_completed", "run_completed"]
+    check_replays(run)
+
+
+def test_a_disposal_of_the_last_drain_is_not_missed_when_the_token_was_lost_meanwhile() -> None:
+    @workflow
+    async def body() -> Any:
+        nap = asyncio.create_task(sleep(5))
+        await a()
+        hook = create_hook("taken")
+        await nap
+        hook.dispose()
+
+    run = Run(body)
+    run.log.conflicts["taken"] = "wrun_other"
+    run.start()
+    run.log.complete_step("a")
+    run.log.complete_wait()
+    run.advance()
+    assert run.types[-2:] == ["hook_conflict", "run_completed"]
     check_replays(run)
 
 

@@ -236,6 +236,6 @@ async def late_writer() -> str:
     await write_all(stream, ["a"], close=True)
     try:
         await write_all(stream, ["b"])
-    except Exception as error:  # noqa: BLE001 - which one it is, is the question
+    except Exception as error:
         return type(error).__name__
     return "written"

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from rest_framework.settings import api_settings
 from rest_framework.test import APIClient
+from rest_framework.views import APIView
 
 from django_workflows import RunHandle, api, exceptions
 from django_workflows.ids import new_id
 from django_workflows.models import Event, Hook, Run
 from django_workflows.rest import errors
+from django_workflows.rest.runs import RunStart
 from django_workflows.workers.process import WorkerProcess
 
 from . import flows
@@ -64,8 +67,8 @@ class TestRuns:
 
     def test_the_keys_are_the_columns_of_the_contract(self, staff: APIClient) -> None:
         contract = (
-            "id workflow queue priority status input output error error_code attributes idempotency_key parent created_at "
-            "started_at completed_at deadline_at wake_at last_sequence blocked_reason"
+            "id workflow queue priority status input output error error_code attributes idempotency_key parent "
+            "created_at started_at completed_at deadline_at wake_at last_sequence blocked_reason"
         )
         assert set(contract.split()) <= set(staff.get(run_url(flows.add.start(1))).json())
 
@@ -211,7 +214,8 @@ class TestStart:
         assert Run.objects.count() == 1
 
     def test_undeclared_and_unknown_are_the_same_404(self, staff: APIClient) -> None:
-        answers = [staff.post(f"{ROOT}workflows/{n}/runs/", {}, format="json") for n in (flows.private.name, "no", "%00")]
+        names = (flows.private.name, "no", "%00")
+        answers = [staff.post(f"{ROOT}workflows/{name}/runs/", {}, format="json") for name in names]
         assert {(answer.status_code, answer.content) for answer in answers} == {(404, answers[0].content)}
         assert answers[0].json()["code"] == "workflow_not_found"
 
@@ -306,14 +310,10 @@ class TestActions:
             response = staff.post(run_url(run, action), {}, format="json")
             assert (response.status_code, response.json()["code"]) == (409, "run_not_active")
 
-    @pytest.mark.parametrize("body", [{"reason": 5}, {"reason": "\x00"}, {"reason": "x" * 1001}, {"force": "maybe"}, []])
+    @pytest.mark.parametrize("body", [{"reason": "\x00"}, {"reason": "x" * 1001}, {"force": "maybe"}, []])
     def test_what_cannot_be_read_is_400(self, staff: APIClient, body: Any) -> None:
         run = flows.sleeper.start()
-        response = staff.post(run_url(run, "cancel/"), body, format="json")
-        if body == {"reason": 5}:
-            assert response.status_code == 202  # a number is text enough, for DRF
-        else:
-            assert response.status_code == 400
+        assert staff.post(run_url(run, "cancel/"), body, format="json").status_code == 400
 
     def test_wake(self, staff: APIClient) -> None:
         run = flows.sleeper.start()
@@ -512,11 +512,6 @@ class TestAccess:
         cache.clear()
         settings.REST_FRAMEWORK = {"DEFAULT_THROTTLE_CLASSES": ["tests.rest.throttling.OnePerMinute"]}
         url = f"{ROOT}workflows/{flows.add.name}/runs/"
-        from rest_framework.views import APIView
-
-        from django_workflows.rest.runs import RunStart
-        from rest_framework.settings import api_settings
-
         RunStart.throttle_classes = api_settings.DEFAULT_THROTTLE_CLASSES
         try:
             assert staff.post(url, {"args": [1]}, format="json").status_code == 201
@@ -558,9 +553,7 @@ class TestErrors:
             staff.post(run_url(flows.sleeper.start(), "cancel/"))
 
 
-def test_reading_needs_few_queries(
-    staff: APIClient, django_assert_max_num_queries: Callable[[int], Any]
-) -> None:
+def test_reading_needs_few_queries(staff: APIClient, django_assert_max_num_queries: Callable[[int], Any]) -> None:
     run = flows.steps_and_waits.start(20)
     flows.add.start_many([((i,), {}) for i in range(20)])
     work()

@@ -12,7 +12,14 @@ import pytest
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
-from django_workflows import InAtomicBlockError, RunHandle, RunNotFoundError, WorkflowSandboxError, get_writable, workflow
+from django_workflows import (
+    InAtomicBlockError,
+    RunHandle,
+    RunNotFoundError,
+    WorkflowSandboxError,
+    get_writable,
+    workflow,
+)
 from django_workflows.api import resume_hook
 from django_workflows.exceptions import EntityConflictError, StreamClosedError
 from django_workflows.models import Event, Run, Step, Stream, StreamChunk
@@ -185,7 +192,7 @@ class TestIdleReaders:
 
         async def count() -> int:
             tasks = [asyncio.create_task(read_for_ever(run)) for run in runs for _ in range(20)]
-            while len(lookout()._tickets) < len(tasks):
+            while len(lookout()._tickets) < len(tasks):  # noqa: ASYNC110 - nothing tells a test that they all wait
                 await asyncio.sleep(0.01)
             sessions = await asyncio.to_thread(self.sessions)
             for task in tasks:

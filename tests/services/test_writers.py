@@ -155,7 +155,7 @@ def test_both_writers_store_the_same_rows(
         (write_fast.write, creation._insert_fast),
     ):
         repeatable()
-        monkeypatch.setattr(writer.write_fast, "write", write)
+        monkeypatch.setattr(writer.write_fast, "write", lambda transitions, _execute, write=write: write(transitions))
         monkeypatch.setattr(creation, "_insert_fast", insert)
         parent = new_run(id="wrun_parent", seed="s")
         new_run(id="wrun_1", seed="seed", parent_id=parent, parent_correlation_id="child:1", timeout=timedelta(hours=2))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from django_workflows import context, registry
+from django_workflows import context, definitions, registry
 from django_workflows.context import Runtime, StartOptions
 from django_workflows.definitions import step, workflow
 from django_workflows.exceptions import WorkflowSandboxError
@@ -288,12 +288,15 @@ def test_malformed_options_of_a_workflow_are_refused(options: dict[str, Any]) ->
         async def order() -> None: ...
 
 
-def test_a_workflow_is_an_async_function() -> None:
+def test_without_greenlet_a_workflow_is_an_async_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definitions, "find_spec", lambda name: None)
     with pytest.raises(TypeError, match="async def"):
 
         @workflow  # type: ignore[arg-type]
         def order() -> None: ...
 
+
+def test_a_generator_is_no_workflow() -> None:
     with pytest.raises(TypeError, match="generator"):
 
         @workflow  # type: ignore[arg-type]

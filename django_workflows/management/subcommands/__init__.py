@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import acting, doctor, listing, prune, show, start, verify, worker
+from . import acting, doctor, erase, fork, histories, listing, lock, prune, show, start, verify, worker
 from .subcommand import Subcommand
 
 SUBCOMMANDS: tuple[Subcommand, ...] = (
@@ -14,7 +14,14 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     acting.resume,
     acting.wake,
     acting.retry,
+    fork.subcommand,
     verify.subcommand,
     doctor.subcommand,
     prune.subcommand,
+    erase.subcommand,
+    histories.export,
+    histories.import_,
+    histories.replay,
+    lock.makelock,
+    lock.check,
 )

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 
 from django_workflows.services import retention
 
 from ..console import Console
-from .subcommand import Subcommand, no_arguments
+from .subcommand import Subcommand, positive, seconds
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than", type=seconds, metavar="AGE", help="those that ended longer ago, whatever their retention: 30d"
+    )
+    parser.add_argument("--workflow", metavar="NAME", help="only runs of this workflow")
+    parser.add_argument(
+        "--batch", type=positive, default=1000, metavar="N", help="runs per transaction (default: 1000)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say how many")
 
 
 def _run(console: Console, options: argparse.Namespace) -> int:
+    older_than = None if options.older_than is None else timedelta(seconds=options.older_than)
+    if options.dry_run:
+        total = retention.count_prunable(older_than, options.workflow)
+        console.line(f"{total} {'run' if total == 1 else 'runs'} would be removed.")
+        return 0
     total = 0
-    while count := retention.prune(limit=1000):
+    while count := retention.prune(options.batch, older_than=older_than, workflow=options.workflow):
         total += count
-    console.line(
-        f"{total} {'run' if total == 1 else 'runs'} removed." if total else "No ended run has outlived its retention."
-    )
+    none = "No ended run has outlived its retention." if older_than is None else "No run ended that long ago."
+    console.line(f"{total} {'run' if total == 1 else 'runs'} removed." if total else none)
     return 0
 
 
 subcommand = Subcommand(
     "prune",
     "Remove ended runs whose retention is over.",
-    no_arguments,
+    _add_arguments,
     _run,
     details="Workers do so once a minute, too. How long runs are kept: @workflow(retention=…), the setting RETENTION.",
 )

@@ -17,7 +17,9 @@ from .subcommand import Subcommand, seconds
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_ids", metavar="RUN", nargs="*", help="ids of runs (default: all)")
-    parser.add_argument("--replay", action="store_true", help="replay in another process with another hash seed, too")
+    parser.add_argument(
+        "--replay", action="store_true", help="cut each log everywhere, in another process with another hash seed"
+    )
     parser.add_argument(
         "--since", type=seconds, metavar="AGE", help="only runs created in the last 90 seconds, 5m, 7d …"
     )

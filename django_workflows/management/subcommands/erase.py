@@ -1,0 +1,55 @@
+"""``workflows erase``."""
+
+from __future__ import annotations
+
+import argparse
+
+from django.core.management.base import CommandError
+
+from django_workflows import conf
+from django_workflows.models import Run
+from django_workflows.services import erasure
+
+from ..console import Console
+from .subcommand import Subcommand
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--attribute",
+        action="append",
+        required=True,
+        metavar="K=V",
+        help="of the runs to erase; repeat it: all must hold",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only list the runs that carry the attributes")
+
+
+def _run(console: Console, options: argparse.Namespace) -> int:
+    attributes = dict(_pair(text) for text in options.attribute)
+    if options.dry_run:
+        rows = Run.objects.using(conf.settings.DATABASE).with_attributes(**attributes)
+        for run in rows.only("status").order_by("pk"):
+            console.line(f"{run.id} {run.status}")
+        return 0
+    found = erasure.erase(attributes)
+    console.line(f"{len(found.erased)} {'run' if len(found.erased) == 1 else 'runs'} erased.")
+    for run_id in found.active:
+        console.line(console.paint(f"{run_id} was left: it, or a run that it started, has not ended.", "busy"))
+    return 1 if found.active else 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandError(f"--attribute takes KEY=VALUE, not {text!r}.")
+    return key, value
+
+
+subcommand = Subcommand(
+    "erase",
+    "Erase the payloads of ended runs that carry an attribute; their logs keep their shape.",
+    _add_arguments,
+    _run,
+    details="Runs that they started are included. Exit 1 if some have not ended yet and were left: call it again then.",
+)
