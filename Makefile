@@ -9,7 +9,7 @@ READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test test-sqlite coverage lint format types floors migrations-check check demo trials bench shots build clean
+.PHONY: help install test test-sqlite coverage lint format types floors migrations-check check demo trials slow bench shots build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,19 +57,22 @@ demo: $(READY) ## a small shop to click through
 	$(BIN) -m example_project.demo $(ARGS)
 
 trials: $(READY) ## minutes of load, kills and outages on real worker processes
-	$(BIN) -m pytest -m "trial or slow" --timeout=1800 $(ARGS)
+	$(BIN) -m trials --long $(ARGS)
+
+slow: $(READY) ## the tests that `make test` leaves out, and a hundred rounds of each race
+	ROUNDS=100 $(BIN) -m pytest -m "trial or slow or race" --timeout=1800 $(ARGS)
 
 bench: $(READY) ## the benchmarks (PEERS=1: other engines too, in the same run)
 	@test -z "$(PEERS)" -o -n "$(PEERS_PYTHON)" || $(BIN) -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	$(BIN) -m benchmarks $(ARGS)
 
 shots: $(READY) ## the screenshots of the documentation, taken anew
-	$(BIN) -m example_project.shots $(ARGS)
+	SHOTS=docs/images $(BIN) -m pytest -m browser tests/admin/test_shots.py $(ARGS)
 
 build: $(READY) ## wheel and sdist into dist/
 	$(BIN) -m hatchling build --clean
 
 clean: ## what the targets left behind, the virtual environment included if it is .venv
 	rm -rf .venv .nox dist build htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache db.sqlite3* test.sqlite3*
+	  .import_linter_cache db.sqlite3* test.sqlite3* example_project/db.sqlite3*
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -20,6 +20,7 @@ from tests.postgres import Server
 
 ENGINES = (OURS, FLOOR, ON_SQLITE, *PEERS)
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
 def main() -> int:
@@ -48,6 +49,8 @@ def main() -> int:
     text = "\n\n".join([where, *_tables(figures, engines)])
     raw.with_suffix(".md").write_text(text + "\n")
     print(f"\n{text}\n\n{raw.with_suffix('.md')}")
+    if options.docs:
+        report.put_into(DOCS, text)
     return 0
 
 
@@ -68,6 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", default=default, help=f"by comma: {everyone}; default: {default}")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of everything (default 3)")
     parser.add_argument("--effort", type=float, default=1.0, help="factor on the number of samples and runs")
+    parser.add_argument("--docs", action="store_true", help=f"put the tables into {DOCS.name}, too")
     parser.add_argument(
         "--profile",
         choices=["cprofile", "py-spy"],

@@ -19,6 +19,13 @@ def write_raw(figures: Iterable[Figure], path: Path) -> None:
             file.write(json.dumps(asdict(figure)) + "\n")
 
 
+def put_into(page: Path, text: str) -> None:
+    """Replace what stands between the page's two marks."""
+    before, rest = page.read_text().split("<!-- results -->")
+    after = rest.split("<!-- end of results -->")[1]
+    page.write_text(f"{before}<!-- results -->\n\n{text}\n\n<!-- end of results -->{after}")
+
+
 def table(figures: Sequence[Figure], engines: Sequence[str], peers: Sequence[str]) -> str:
     """Markdown: a row per workload and figure, a column per engine; ``vs`` is how many times better ours is."""
     values: dict[tuple[str, str, str, bool], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -27,7 +27,7 @@ from .handles import RunHandle
 from .models import Event, Hook, Run
 from .registry import find_workflow
 from .serialization import dumps
-from .services import creation, database, hooks, locking, results, runs, waits
+from .services import creation, database, hooks, locking, repair, results, runs, waits
 from .services.children import about_attributes, delay, queue_of
 from .services.payloads import check_size, validate_payload
 from .services.runs import NewRun
@@ -204,6 +204,16 @@ def unblock_run(run_id: str) -> None:
 
 
 @in_transaction
+def repair_run(run_id: str) -> list[str]:
+    """Make the run's tables say what its log says. Returns a sentence for each thing that was wrong; none is fine.
+
+    Raises:
+        RunNotFoundError: there is no such run. CorruptedEventLogError: events are missing in the middle of its log.
+    """
+    return repair.repair_run(run_id)
+
+
+@in_transaction
 def dispose_hook(token: str) -> None:
     """Free a token from outside: the hook takes no more payloads, and the body sees its end.
 
@@ -224,6 +234,7 @@ acancel_run = sync_to_async(cancel_run)
 aresume_hook = sync_to_async(resume_hook)
 awake_run = sync_to_async(wake_run)
 aunblock_run = sync_to_async(unblock_run)
+arepair_run = sync_to_async(repair_run)
 adispose_hook = sync_to_async(dispose_hook)
 
 

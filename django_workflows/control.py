@@ -8,12 +8,13 @@ from asgiref.sync import sync_to_async
 
 from .exceptions import FenceConflictError
 from .handles import RunHandle
-from .services import forks, retries
+from .services import database, forks, retries
 from .services.forks import ForkPlan
 from .services.locking import lock_run
 from .services.retries import RetryPlan
 from .services.transactions import TRIES, in_transaction
 from .services.write import write
+from .workers import orm_guard
 
 
 def retry_run(run_id: str) -> None:
@@ -27,15 +28,17 @@ def retry_run(run_id: str) -> None:
         EntityConflictError: it has not failed; or another run owns the token of one of its hooks by now; or it failed
             by a child that was cancelled or pruned; or its payloads were erased. Nothing was written.
         ReplayDivergenceError: the code at hand does not fit what the run did before it failed. Nothing was written.
+        FenceConflictError: inside the caller's transaction only: the log has grown meanwhile; begin again.
     """
+    orm_guard.install()  # planning replays the body
     for attempt in range(TRIES):
         plan = retries.plan_retry(run_id)
         for child_id in plan.children:
             retry_run(child_id)
         try:
             return _retry(plan)
-        except FenceConflictError:
-            if attempt == TRIES - 1:
+        except FenceConflictError:  # a step that still ran has ended in between
+            if attempt == TRIES - 1 or database.connection().in_atomic_block:
                 raise
     return None
 
@@ -49,6 +52,7 @@ def _retry(plan: RetryPlan) -> None:
 
 def plan_fork(run_id: str, from_step: str | None = None, input: Any = None) -> ForkPlan:
     """What :func:`fork_run` would take over and what would run again. Raises as it does; writes nothing."""
+    orm_guard.install()  # planning replays the body
     return forks.plan_fork(run_id, from_step, input)
 
 
@@ -64,7 +68,7 @@ def fork_run(run_id: str, from_step: str | None = None, input: Any = None) -> Ru
             has not ended; with this input the body decides otherwise before the step. Nothing was written.
         ReplayDivergenceError: the code at hand does not fit what is to be copied. Nothing was written.
     """
-    return RunHandle(_fork(forks.plan_fork(run_id, from_step, input)))
+    return RunHandle(_fork(plan_fork(run_id, from_step, input)))
 
 
 @in_transaction

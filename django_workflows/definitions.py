@@ -160,8 +160,8 @@ class Step(Definition[P, R]):
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the plain function, here and now: no retries, nothing recorded.
 
-        Raises ``TypeError`` for an ``async def`` step, which :meth:`acall` runs; ``WorkflowSandboxError`` in a body. In a
-        body that is a plain ``def`` it is the step itself, typed for its result.
+        Raises ``TypeError`` for an ``async def`` step, which :meth:`acall` runs; ``WorkflowSandboxError`` in a body. In
+        a body that is a plain ``def`` it is the step itself, typed for its result.
         """
         if (runtime := context.body()) is not None and runtime.blocking:
             return self(*args, **kwargs)  # type: ignore[return-value]
@@ -271,8 +271,8 @@ class Workflow(Definition[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
         if not self.is_async and find_spec("greenlet") is None:
             raise TypeError(
-                f"@workflow takes an `async def`; {self.name} is a plain def, which needs the package greenlet: install "
-                "django-durable-workflows[greenlet], or await its steps: `result = await some_step(...)`."
+                f"@workflow takes an `async def`; {self.name} is a plain def, which needs the package greenlet. "
+                "Install django-durable-workflows[greenlet], or have it await its steps: `await some_step(...)`."
             )
         self.queue = _text("queue", queue, _MAX_QUEUE)
         self.timeout = _duration("timeout", timeout)
@@ -411,7 +411,9 @@ def workflow(
     retention: Duration | None = None,
     api: bool = False,
 ) -> Any:
-    """Make an ``async def`` (or a plain ``def``) a workflow, bare or with options. Durations are seconds, ``timedelta`` or text (``"2h"``).
+    """Make an ``async def`` (or a plain ``def``) a workflow, bare or with options.
+
+    Durations are seconds, ``timedelta`` or text (``"2h"``).
 
     ``timeout`` limits a run, ``retention`` says how long ended runs are kept, ``api`` lets the REST API start it.
     """

@@ -1,7 +1,7 @@
 """What stands still, and why: questions to the tables, answered as findings for ``workflows doctor`` and the admin.
 
-Nothing here writes. The questions go through the indexes of what is due, claimable, blocked and alive, so that they do
-not slow down with the number of runs that sleep or have ended.
+Nothing here writes. The questions are about what is due, claimable, parked and alive: they do not slow down with
+the number of runs that have ended.
 """
 
 from __future__ import annotations

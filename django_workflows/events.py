@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import Enum
+from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from .serialization import Encoded, dumps, loads
@@ -50,8 +51,20 @@ class Event:
             value = getattr(self, name)
             if value is None and name in self._optional:
                 continue
-            parts.append(f'"{name}":{value if type(value) is Encoded else dumps(value)}')
+            parts.append(f'"{name}":{_text(value)}')
         return "{" + ",".join(parts) + "}"
+
+
+def _text(value: Any) -> str:
+    """One field as JSON. Most are pieces of text, small numbers or encoded already."""
+    kind = type(value)
+    if kind is Encoded:
+        return value  # type: ignore[no-any-return]
+    if kind is str:
+        return encode_basestring_ascii(value)
+    if value is None:
+        return "null"
+    return dumps(value)
 
 
 @dataclass_transform(frozen_default=True)

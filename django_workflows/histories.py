@@ -198,7 +198,7 @@ def _run(history: dict[str, Any], records: list[Record]) -> Run:
         attributes=folded.attributes,
         idempotency_key=created["idempotency_key"],
         seed=created["seed"],
-        started_at=folded.started and folded.started.created_at,
+        started_at=None if folded.started is None else folded.started.created_at,
         completed_at=_ended_at(records),
         cancel_requested_at=asked.get("run_cancel_requested"),
         timed_out_at=asked.get("run_timed_out"),

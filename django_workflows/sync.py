@@ -1,8 +1,8 @@
 """For workflows that are plain ``def`` functions: at once, whichever first, and not longer than.
 
-In such a body steps, ``sleep()``, ``hook.wait()``, ``child.start()`` and ``handle.result()`` wait and give their results,
-without ``await`` and without holding a worker. It needs the package ``greenlet`` (``django-durable-workflows[greenlet]``).
-Everything else is as in an ``async def`` body: the same log, and the same rules of determinism.
+In such a body steps, ``sleep()``, ``hook.wait()``, ``child.start()`` and ``handle.result()`` wait and give their
+results, without ``await`` and without holding a worker. It needs the package ``greenlet``
+(``django-durable-workflows[greenlet]``). All else is as in an ``async def`` body: the log, the rules of determinism.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def _plain(what: str, instead: str) -> Runtime:
 def gather(*calls: Callable[[], Any], return_exceptions: bool = False) -> list[Any]:
     """Make the calls at the same time and return their results in order, as ``asyncio.gather()`` does.
 
-    ``calls`` take no arguments: ``gather(lambda: charge(1), partial(notify, order_id))``. Each may wait for any number of
-    things. The first exception is raised at once; with ``return_exceptions`` exceptions are results, too.
+    ``calls`` take no arguments: ``gather(lambda: charge(1), partial(notify, order_id))``. Each may wait for any number
+    of things. The first exception is raised at once; with ``return_exceptions`` exceptions are results, too.
     """
     runtime = _plain("gather()", "asyncio.gather()")
     branches = [runtime.spawn(call) for call in calls]
@@ -49,7 +49,7 @@ def race(*calls: Callable[[], Any]) -> Any:
 
 @contextmanager
 def timeout(duration: Duration) -> Iterator[None]:
-    """Raise ``TimeoutError`` where the block waits, once the duration has passed. In any form that ``sleep()`` takes."""
+    """Raise ``TimeoutError`` where the block waits, once the duration is over; in any form that ``sleep()`` takes."""
     runtime = _plain("sync.timeout()", "asyncio.timeout()")
     seconds = durations.seconds(duration)
     limit: list[asyncio.Timeout] = []

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_workflows",
     "example_project.shop",
+    "example_project.live",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -82,6 +83,8 @@ DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 DJANGO_WORKFLOWS = {
+    "API_PERMISSION_CLASSES": ["example_project.live.permissions.StaffOrLivePage"],
+    "WEBHOOK_SECRETS": {"payments": "whsec_dGhlIHNoYXJlZCBzZWNyZXQgb2YgYSBkZW1v"},
     "BASE_URL": os.environ.get("DEMO_URL", "http://127.0.0.1:8000"),
     # SQLite has no advisory locks, so a killed worker is known by its silence alone. The demo kills one on purpose and
     # does not want to wait the usual half minute.

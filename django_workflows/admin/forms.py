@@ -151,7 +151,7 @@ def _form_field(name: str, field: Any) -> forms.Field:
 
 
 def _is_empty(initial: Any) -> bool:
-    return initial is None or initial == "" or type(initial).__name__ == "empty" or callable(initial)
+    return initial in (None, "", [], {}) or type(initial).__name__ == "empty" or callable(initial)
 
 
 def hook_form(hook: Hook) -> tuple[type[ReasonForm], dict[str, Any]]:

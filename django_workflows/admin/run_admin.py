@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.forms import Script
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -70,7 +71,7 @@ class RunAdmin(_ModelAdmin):
 
     class Media:
         css = {"all": ("django_workflows/admin.css",)}
-        js = ("django_workflows/admin.js",)
+        js = (Script("django_workflows/admin.js", defer=True),)
 
     # --- permissions: looking is one, each verb is its own -----------------------------------------------------------
 

@@ -151,6 +151,8 @@ def action_url(run: Run, verb: str) -> str:
 
 def _hooks(request: HttpRequest, run: Run, now: datetime) -> list[dict[str, Any]]:
     resume, dispose = may_resume(request), may_dispose(request)
+    if not (resume or dispose):
+        return []
     return [
         {
             "token": hook.token if resume else masked(hook.token, hook.is_webhook),

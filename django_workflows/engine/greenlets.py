@@ -9,8 +9,8 @@
        ▼ awaits it
 
 A greenlet can only be resumed by the thread that began it, while turns are taken by any thread of a worker; hence the
-thread. The two take turns and never run at the same time, so nothing here needs a lock, and everything that a body asks for
-is asked in the same order as with ``await``: the logs are equal.
+thread. The two take turns and never run at the same time, so nothing here needs a lock, and everything that a body asks
+for is asked in the same order as with ``await``: the logs are equal.
 """
 
 from __future__ import annotations

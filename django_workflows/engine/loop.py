@@ -205,7 +205,6 @@ class DurableLoop(_Closed):  # type: ignore[misc]
         task = DurableTask(coro, loop=self, name=name, context=copy_context() if context is None else context)
         if self.dead:
             coro.close()
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
             return task
         if len(self.tasks) >= self._task_limit:
             self.tasks = [item for item in self.tasks if not item.done()]

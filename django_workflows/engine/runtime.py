@@ -34,8 +34,8 @@ from .loop import DurableLoop
 from .outcome import Continuation
 
 if TYPE_CHECKING:
-    from .greenlets import PlainRuntime
     from ..definitions import Step, Workflow
+    from .greenlets import PlainRuntime
 
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_LABEL = 200

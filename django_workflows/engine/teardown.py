@@ -33,8 +33,6 @@ def tear_down(loop: DurableLoop, main: DurableTask | None) -> None:
     loop.ready.clear()
     tasks = [task for task in loop.tasks if not task.done()]
     for task in tasks:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-    for task in tasks:
         with _current(loop, task):
             _close_task(task)
     for generator in loop.generators:

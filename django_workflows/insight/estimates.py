@@ -36,15 +36,15 @@ def bounded(rows: QuerySet[Run], limit: int = EXACT) -> int:
 
 def count_by_status(statuses: list[str]) -> dict[str, Count]:
     """Runs of each status: exact up to ``EXACT``, beyond that the planner's estimate."""
-    alias = database.alias()
-    shares, total = _statistics() if connections[alias].vendor == "postgresql" else ({}, 0)
+    runs = Run.objects.using(database.alias())
+    if connections[database.alias()].vendor != "postgresql":
+        return {status: Count(runs.filter(status=status).count()) for status in statuses}
+    shares, total = _statistics()
     found = {}
     for status in statuses:
-        exact = bounded(Run.objects.using(alias).filter(status=status), EXACT + 1)
-        if exact <= EXACT or connections[alias].vendor != "postgresql":
-            found[status] = Count(exact, exact <= EXACT)
-        else:
-            found[status] = Count(max(int(shares.get(status, 0.0) * total), EXACT), exact=False)
+        exact = bounded(runs.filter(status=status), EXACT + 1)
+        estimate = max(int(shares.get(status, 0.0) * total), exact)
+        found[status] = Count(exact) if exact <= EXACT else Count(estimate, exact=False)
     return found
 
 

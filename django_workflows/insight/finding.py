@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import Q
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.lookups import Exact
 
 from ..models import Hook, Run, Step, Wait
 from ..registry import workflow_names
@@ -121,5 +123,8 @@ def runs_with_attribute(keys: Sequence[str], value: str) -> list[str]:
     contains = connections[database.alias()].features.supports_json_field_contains
     match = Q()
     for key in keys:
-        match |= Q(attributes__contains={key: value}) if contains else Q(**{f"attributes__{key}": value})
+        # a transform, and not attributes__<key>: the key may hold "__"
+        match |= (
+            Q(attributes__contains={key: value}) if contains else Q(Exact(KeyTextTransform(key, "attributes"), value))
+        )
     return list(runs.filter(match).values_list("pk", flat=True)[:MOST])

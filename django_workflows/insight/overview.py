@@ -23,9 +23,9 @@ from .estimates import Count, count_by_status
 from .payloads import with_raw
 
 DAY = timedelta(days=1)
-NEWEST = 10_000
+NEWEST = 5_000
 #: ended steps that the statistics of steps are made from
-STEPS = 4_000
+STEPS = 2_000
 _BUCKETS = 48
 
 

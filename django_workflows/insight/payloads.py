@@ -117,7 +117,10 @@ class _Printer:
 
 
 def _scalar(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and "\n" in value:
+        text = f'"""\n{value}"""'  # a traceback, a mail: read by its lines
+    else:
+        text = json.dumps(value, ensure_ascii=False)
     return text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot go into a page
 
 

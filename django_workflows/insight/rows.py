@@ -306,11 +306,11 @@ def _group_row(drawn: Timeline, lanes: list[Lane]) -> Row:
         ("Attempts", f"{sum(len(lane.attempts) for lane in lanes):,}"),
         ("Log", f"{lanes[0].correlation_id} … {lanes[-1].correlation_id}"),
     ]
-    row.bars = list(_merged(drawn, lanes, label))
+    row.bars = list(_merged(drawn, lanes, f"wf-attempt wf-is-many wf-is-{outcome}", f"{label}: {words}"))
     return row
 
 
-def _merged(drawn: Timeline, lanes: Iterable[Lane], label: str) -> Iterable[Bar]:
+def _merged(drawn: Timeline, lanes: Iterable[Lane], look: str, title: str) -> Iterable[Bar]:
     """The strokes of many lanes at the resolution of the screen."""
     bins = [False] * (_BINS + 1)
     for lane in lanes:
@@ -324,5 +324,5 @@ def _merged(drawn: Timeline, lanes: Iterable[Lane], label: str) -> Iterable[Bar]
             begin = place
         elif not filled and begin is not None:
             left, right = begin * 100 / _BINS, min(place * 100 / _BINS, 100.0)
-            yield Bar(percent(left), percent(right - left), percent(right), "wf-attempt wf-is-many", label)
+            yield Bar(percent(left), percent(right - left), percent(right), look, title)
             begin = None

@@ -71,10 +71,9 @@ def _head(run: Run, now: datetime) -> list[Reason]:
     """What stands above all else: the code does not fit, or the run is being ended."""
     reasons = []
     if run.blocked_reason:
-        again = ""
-        if run.blocked_until is not None:
-            wait = run.blocked_until - now
-            again = f" (next try in {humanize(wait)})" if wait > timedelta(0) else " (to be tried again now)"
+        again = " (to be tried again now)"
+        if run.blocked_until is not None and run.blocked_until > now:
+            again = f" (next try in {humanize(run.blocked_until - now)})"
         reasons.append(Reason("blocked", f"blocked: {capped(run.blocked_reason, 600)}{again}"))
     if run.cancel_requested_at is not None:
         reasons.append(Reason("cancelling", f"cancelling: its cleanup runs for {span(run.cancel_requested_at, now)}"))

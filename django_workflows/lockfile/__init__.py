@@ -93,7 +93,7 @@ def check_lock(**_: Any) -> list[CheckMessage]:
             return []
         found = check(path)
     except ValueError as error:
-        return [CheckWarning(str(error), id="django_workflows.W031")]
+        return [CheckWarning(str(error), id=_id("W031"))]
     except DatabaseError:
         return []
     return [_message(finding) for finding in found]
@@ -106,5 +106,8 @@ def _has_tables() -> bool:
 def _message(finding: Finding) -> CheckMessage:
     sentence = f"{finding.sentence[0].upper()}{finding.sentence[1:]}."
     hint = f"{finding.advice[0].upper()}{finding.advice[1:]}."
-    check_id = "django_workflows.W030" if finding.severity == "error" else "django_workflows.W031"
-    return CheckWarning(sentence, hint=hint, id=check_id)
+    return CheckWarning(sentence, hint=hint, id=_id("W030") if finding.severity == "error" else _id("W031"))
+
+
+def _id(name: str) -> str:
+    return f"django_workflows.{name}"

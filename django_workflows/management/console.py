@@ -49,7 +49,7 @@ class Console:
 
     def paint(self, text: str, colour: str) -> str:
         """``text`` in one of the colours good, bad, busy, faint, title; unchanged without a terminal."""
-        if not self.colour:
+        if not self.colour or not text:
             return text
         painter: Any = getattr(self.style, _COLOURS[colour], None)
         return str(painter(text)) if painter else text

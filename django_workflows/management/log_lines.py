@@ -36,9 +36,8 @@ def detail_of(record: Record) -> str:
 
 
 def _arguments(payload: dict[str, Any]) -> str:
-    args = [show_value(value, 40) if isinstance(value, str) else repr(value) for value in payload["args"]]
     named = [f"{key}={value!r}" for key, value in payload["kwargs"].items()]
-    return show_value(f"({', '.join([*args, *named])})", 60)
+    return show_value(f"({', '.join([*map(repr, payload['args']), *named])})", 60)
 
 
 def _retrying(payload: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import clock, conf
@@ -68,6 +68,15 @@ def ring(channel: str, payloads: Iterable[str] = ("",)) -> None:
         return
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, p) FROM unnest(%s::text[]) p", [channel, sorted(set(payloads))])
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether the connection broke. Django opens a new one on its way out of ``atomic``, so that it cannot be asked."""
+    cause: Any = error.__cause__ or error
+    state = getattr(cause, "sqlstate", None)
+    if state is None:  # the client noticed it: there is no answer from the server
+        return isinstance(error, OperationalError | InterfaceError)
+    return state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
 
 
 def is_lock_timeout(error: BaseException) -> bool:

@@ -193,7 +193,7 @@ def fork_run(plan: ForkPlan) -> str:
     except IntegrityError:
         raise _token_taken(plan.run_id, folded) from None
     _go_on(fork, plan, folded)
-    return fork.id
+    return str(fork.pk)
 
 
 def _start_afresh(source: Transition, plan: ForkPlan) -> str:
@@ -223,7 +223,7 @@ def _insert_run(source: Transition, plan: ForkPlan, folded: Fold) -> Run:
         forked_from=source.run.id,
         seed=made["seed"],
         created_at=source.now,
-        started_at=folded.started and folded.started.created_at,
+        started_at=None if folded.started is None else folded.started.created_at,
         deadline_at=None if timeout is None else source.now + timeout,
         wake_at=source.now,
         last_sequence=plan.log[-1].sequence,

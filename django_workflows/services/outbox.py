@@ -6,21 +6,26 @@ later, each in a transaction that locks the other run, applies it if it is not a
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction as db_transaction
-from django.db.models import QuerySet
+from django.db.models import F, TextField
+from django.db.models.functions import Cast
 
 from .. import events
-from ..exceptions import RunNotFoundError
 from ..models import Event, Outbox, Run
+from ..sealing import unseal
 from ..serialization import Encoded, dumps
 from ..statuses import RunStatus
 from . import database
 from .event_log import append
-from .locking import lock_run, read_end
+from .folding import encoded
+from .locking import lock_run, lock_runs, read_end
 from .transition import Transition
 from .write import write
 
@@ -51,83 +56,129 @@ def owe_end_again(child_id: str, parent_id: str, now: datetime) -> None:
 
 
 def _end(child_id: str, status: str, output: Encoded | None, error: Encoded | None) -> Encoded:
-    payload = {"child": child_id, "status": status, "output": output, "error": error}
+    payload = {"child": child_id, "status": str(status), "output": output, "error": error}
     parts = (f'"{key}":{value if type(value) is Encoded else dumps(value)}' for key, value in payload.items())
     return Encoded("{" + ",".join(parts) + "}")
 
 
 def deliver(limit: int = 100) -> int:
-    """Deliver what is owed, oldest first. Returns how many rows were taken up; any number of workers may call it."""
-    alias, count = database.alias(), 0
-    for pk in list(Outbox.objects.using(alias).order_by("pk").values_list("pk", flat=True)[:limit]):
-        try:
-            while (paid := _deliver(pk)) is False:
-                pass
-        except Exception:
-            if not database.connection().is_usable():
-                raise
-            # Its run is held by a long transaction, or another version of the code owes what this one does not know.
-            logger.warning("Outbox row %s could not be delivered; it is tried again.", pk, exc_info=True)
-            continue
-        count += bool(paid)
-    return count
+    """Deliver what is owed, oldest first. Returns how many rows were taken up; any number of workers may call it.
+
+    Ends of children are recorded together, one by one if that fails; the rest each in a transaction of its own.
+    """
+    owed = Outbox.objects.using(database.alias()).order_by("pk").values_list("pk", "kind")
+    kinds: dict[str, list[int]] = {CHILD_ENDED: [], CANCEL_CHILD: []}
+    for pk, kind in owed[:limit]:
+        kinds.setdefault(kind, []).append(pk)
+    ends = kinds[CHILD_ENDED]
+    count = _attempt(_deliver_ends, ends) if ends else 0
+    if count is None:
+        count = sum(_attempt(_deliver_ends, [pk]) or 0 for pk in ends)
+    return count + sum(_attempt(_deliver_cancel, pk) or 0 for pk in kinds[CANCEL_CHILD])
 
 
-def _deliver(pk: int) -> bool | None:
-    """Take one row up. False: there is more to do for it. None: it is gone, or somebody else has it."""
-    alias = database.alias()
-    with db_transaction.atomic(using=alias):
-        row = Outbox.objects.using(alias).select_for_update(skip_locked=True).filter(pk=pk).first()
-        if row is None:
-            return None
-        paid = _DELIVERIES[row.kind](row)
-        if paid:
-            Outbox.objects.using(alias).filter(pk=pk).delete()
-        return paid
-
-
-def _child_ended(row: Outbox) -> bool:
-    """The child's end becomes an event in its parent's log, once; a parent that has ended or is gone needs no news."""
+def _attempt(delivery: Callable[[Any], int], what: Any) -> int | None:
+    """What the delivery returns; None if it failed, for whatever reason that is not the whole database's."""
     try:
-        parent = lock_run(row.target)
-    except RunNotFoundError:
-        return True
-    correlation_id = row.run.parent_correlation_id
-    if parent.run.ended or _is_recorded(parent, correlation_id):
-        return True
-    payload, child_id = row.payload, _known_as(parent, correlation_id, row.run)
+        return delivery(what)
+    except Exception:
+        if not database.connection().is_usable():
+            raise
+        # Its run is held by a long transaction, or another version of the code owes what this one does not know.
+        logger.warning("Outbox rows %s could not be delivered; they are tried again.", what, exc_info=True)
+        return None
+
+
+# --- a child has ended -----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _End:
+    """A row of the outbox, its payload as plain JSON: nobody here needs to know the classes that it names."""
+
+    pk: int
+    child_id: str
+    parent_id: str
+    correlation_id: str
+    continued: bool
+    payload: dict[str, Any]
+
+
+def _deliver_ends(pks: Sequence[int]) -> int:
+    """Each child's end becomes an event in its parent's log, once. Parents are locked in the order of their ids."""
+    with db_transaction.atomic(using=database.alias()):
+        ends = _lock_ends(pks)
+        parents = {parent.run.id: parent for parent in lock_runs(sorted({e.parent_id for e in ends}), pictures=False)}
+        news = [end for end in ends if end.parent_id in parents and not parents[end.parent_id].run.ended]
+        recorded = _recorded(parents, news)
+        for end in news:
+            if (end.parent_id, end.correlation_id) not in recorded:
+                recorded.add((end.parent_id, end.correlation_id))
+                _record_end(parents[end.parent_id], end)
+        write(list(parents.values()))
+        Outbox.objects.using(database.alias()).filter(pk__in=[end.pk for end in ends]).delete()
+        return len(ends)
+
+
+def _lock_ends(pks: Sequence[int]) -> list[_End]:
+    """The rows that nobody else is delivering."""
+    alias = database.alias()
+    rows = Outbox.objects.using(alias).filter(pk__in=pks).order_by("pk").select_for_update(skip_locked=True)
+    found = list(rows.annotate(raw=Cast(F("payload"), TextField())).values_list("pk", "run_id", "target", "raw"))
+    columns = ("pk", "parent_correlation_id", "continued_from")
+    children = Run.objects.using(alias).filter(pk__in=[run_id for _, run_id, _, _ in found]).values_list(*columns)
+    about = {run_id: (correlation_id, bool(continued)) for run_id, correlation_id, continued in children}
+    return [
+        _End(pk, run_id, target, *about[run_id], payload=json.loads(unseal(raw))) for pk, run_id, target, raw in found
+    ]
+
+
+def _record_end(parent: Transition, end: _End) -> None:
+    payload, child_id = end.payload, _known_as(end)
     if payload["status"] == RunStatus.COMPLETED:
-        event: events.Event = events.ChildCompleted(child_id, payload["output"])
+        event: events.Event = events.ChildCompleted(child_id, encoded(payload["output"]))
     else:
-        event = events.ChildFailed(child_id, payload["error"], payload["status"] == RunStatus.CANCELLED)
-    append(parent, event, correlation_id)
+        event = events.ChildFailed(child_id, encoded(payload["error"]), payload["status"] == RunStatus.CANCELLED)
+    append(parent, event, end.correlation_id)
     parent.run.wake_at = parent.now
     parent.rings.add(parent.run.id)
-    write([parent])
-    return True
 
 
-def _events(parent: Transition, correlation_id: str) -> QuerySet[Event]:
-    return Event.objects.using(database.alias()).filter(run_id=parent.run.id, correlation_id=correlation_id)
+def _recorded(parents: Mapping[str, Transition], ends: Sequence[_End]) -> set[tuple[str, str]]:
+    """(parent, correlation id) of those whose end the log has. What a retry of the parent left out does not count."""
+    logged = Event.objects.using(database.alias()).filter(run_id__in={end.parent_id for end in ends})
+    known = logged.filter(correlation_id__in={end.correlation_id for end in ends}, type__in=events.CHILD_TERMINALS)
+    found = set(known.values_list("run_id", "correlation_id", "sequence"))
+    if any(parents[run_id].run.life for run_id, _, _ in found):
+        for event in logged.filter(type=events.RunRetried.type):
+            skipped = set(event.payload.get("skipped") or ())
+            found = {item for item in found if item[0] != event.run_id or item[2] not in skipped}
+    return {(run_id, correlation_id) for run_id, correlation_id, _ in found}
 
 
-def _is_recorded(parent: Transition, correlation_id: str) -> bool:
-    """Whether the parent's log says how the child ended. What a retry of the parent left out does not count."""
-    ends = _events(parent, correlation_id).filter(type__in=events.CHILD_TERMINALS)
-    known = set(ends.values_list("sequence", flat=True))
-    if known and parent.run.life:
-        retried = Event.objects.using(database.alias()).filter(run_id=parent.run.id, type=events.RunRetried.type)
-        for event in retried:
-            known.difference_update(event.payload.get("skipped") or ())
-    return bool(known)
-
-
-def _known_as(parent: Transition, correlation_id: str, child: Run) -> str:
+def _known_as(end: _End) -> str:
     """The id by which the parent's body knows the child: a child that continued as new ends under another one."""
-    if not child.continued_from:
-        return child.pk
-    started = _events(parent, correlation_id).filter(type=events.ChildStarted.type).get()
-    return str(started.payload["child"])
+    if not end.continued:
+        return end.child_id
+    logged = Event.objects.using(database.alias()).filter(run_id=end.parent_id, correlation_id=end.correlation_id)
+    return str(logged.filter(type=events.ChildStarted.type).get().payload["child"])
+
+
+# --- a parent was cancelled ------------------------------------------------------------------------------------------
+
+
+def _deliver_cancel(pk: int) -> int:
+    """Take the row up in as many transactions as it needs; 0 if it is gone or somebody else has it."""
+    alias, done = database.alias(), False
+    while not done:
+        with db_transaction.atomic(using=alias):
+            row = Outbox.objects.using(alias).select_for_update(skip_locked=True).filter(pk=pk).first()
+            if row is None:
+                return 0
+            done = _cancel_children(row)
+            if done:
+                Outbox.objects.using(alias).filter(pk=pk).delete()
+    return 1
 
 
 def _cancel_children(row: Outbox) -> bool:
@@ -143,6 +194,3 @@ def _cancel_children(row: Outbox) -> bool:
             request_cancel(child, f"parent {row.run_id} was cancelled", force=False)
             write([child])
     return len(chosen) < _CANCELLED_AT_ONCE
-
-
-_DELIVERIES: dict[str, Callable[[Outbox], bool]] = {CHILD_ENDED: _child_ended, CANCEL_CHILD: _cancel_children}

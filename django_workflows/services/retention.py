@@ -61,9 +61,9 @@ def remove_runs(ids: Sequence[str]) -> int:
         return 0
     alias = database.alias()
     for model in _DEPENDENTS:
-        rows = model._default_manager.using(alias).filter(run_id__in=free)  # type: ignore[attr-defined]
+        rows = model._default_manager.using(alias).filter(run_id__in=free)
         rows._raw_delete(alias)
-    Run.objects.using(alias).filter(pk__in=free)._raw_delete(alias)  # type: ignore[attr-defined]
+    Run.objects.using(alias).filter(pk__in=free)._raw_delete(alias)
     return len(free)
 
 

@@ -233,16 +233,17 @@ def retention_of(workflow: str) -> float | None:
     return default
 
 
-def block_run(transition: Transition, reason: str, code_version: str) -> None:
+def block_run(transition: Transition, reason: str, code_version: str, *, at_least: float = 0.0) -> None:
     """Park a run that this worker's code cannot advance. Nothing is written to its log; it is tried again with backoff.
 
+    The pause doubles with each try, from 2 to 300 seconds; ``at_least`` gives a longer one (seconds).
     Workers with another code version need not wait until ``blocked_until``.
     """
     run = transition.run
     if run.ended:
         return
     run.blocked_count += 1
-    delay = min(2.0 ** min(run.blocked_count, 10), 300.0)
+    delay = max(at_least, min(2.0 ** min(run.blocked_count, 10), 300.0))
     run.blocked_reason = reason
     run.blocked_version = code_version
     run.blocked_until = transition.now + timedelta(seconds=delay)

@@ -5,7 +5,7 @@ Every write of an attempt carries its lease (worker and attempt number) and is r
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .. import conf, events
 from ..exceptions import EntityConflictError, WorkerLostError
@@ -99,7 +99,9 @@ def lose_step(transition: Transition, step: StepRow) -> None:
     if step.losses >= conf.settings.MAX_LOSSES or transition.run.ended:
         _fail(transition, step, encode_error(lost))
     else:
-        _back_to_pending(transition, step, encode_error(lost), transition.now, lost=True)
+        # The first time at once. A step that takes its worker down again and again must not take the others' with it.
+        pause = timedelta(seconds=min(2.0 ** (step.losses - 1) - 1.0, 60.0))
+        _back_to_pending(transition, step, encode_error(lost), transition.now + pause, lost=True)
 
 
 def hand_back_step(transition: Transition, step: StepRow) -> None:

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from .crash_trials import CrashPoint, survives_crash_everywhere
     from .mocks import mock_step
     from .replay import assert_replays
-    from .session import ParkedError, StillWaitingError, Workflows, arun_workflow, run_workflow
+    from .session import Workflows, arun_workflow, run_workflow
+    from .waiting import ParkedError, StillWaitingError
 
 #: names are imported when they are asked for: pytest loads the plugin beside this file before Django is set up
 _HOMES = {
     "CrashPoint": "crash_trials",
-    "ParkedError": "session",
-    "StillWaitingError": "session",
+    "ParkedError": "waiting",
+    "StillWaitingError": "waiting",
     "Workflows": "session",
     "arun_workflow": "session",
     "assert_replays": "replay",

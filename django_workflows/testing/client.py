@@ -1,61 +1,96 @@
-"""What ``start()`` and ``handle.result()`` of the code under test ask while a session is open."""
+"""What ``start()``, ``handle.result()`` and everything else that waits ask while a session is open.
+
+In production they wait for a worker. Here there is none, so whoever waits drives the runs meanwhile.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from asgiref.sync import sync_to_async
-from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .. import api, durations, streaming
-from ..models import Run
-from ..serialization import loads
-from ..services import database
+from .. import api, context, delivery, streaming
+from ..services import database, lookout
+from .waiting import MAX_JUMPS, StillWaitingError
 
 if TYPE_CHECKING:
     from .session import Workflows
 
 
-class DrivingClient:
-    """The production client, except that waiting for a run drives it: nobody else would."""
+@contextmanager
+def driving(workflows: Workflows) -> Iterator[None]:
+    """While the block runs, waiting for a result, a stream or the answer to a webhook drives the runs."""
+    is_nested = _nesting()
+    wait = _waiting(workflows)
+    refuse = delivery._refuse_to_wait_in_atomic
 
-    def __init__(self, workflows: Workflows, connection: BaseDatabaseWrapper) -> None:
+    def refuse_nested(token: str) -> None:
+        if is_nested():
+            refuse(token)
+
+    with ExitStack() as stack:
+        stack.callback(context.install_client, context.client())
+        context.install_client(DrivingClient(workflows, is_nested))
+        stack.enter_context(mock.patch.object(lookout, "wait", wait))
+        stack.enter_context(mock.patch.object(lookout, "await_answer", sync_to_async(wait)))
+        stack.enter_context(mock.patch.object(streaming, "_in_atomic_block", is_nested))
+        stack.enter_context(mock.patch.object(delivery, "_refuse_to_wait_in_atomic", refuse_nested))
+        yield
+
+
+def _nesting() -> Callable[[], bool]:
+    """Tells whether the caller is inside an ``atomic`` block of its own, where no worker would see what it has done."""
+
+    def depth() -> tuple[int, bool]:
+        connection = database.connection()
+        return len(connection.savepoint_ids), connection.in_atomic_block
+
+    outside = depth()
+    return lambda: depth() != outside
+
+
+def _waiting(workflows: Workflows) -> Callable[[Any, Any, float | None], Any]:
+    def wait(source: Any, question: Any, timeout: float | None) -> Any:
+        """As ``lookout.wait()``, on the virtual clock."""
+        driver = workflows.driver
+        limit = None if timeout is None else database.now() + timedelta(seconds=timeout)
+        for _ in range(MAX_JUMPS):
+            driver.run_until_idle()
+            (answer,) = source.look([question])
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer is not lookout.NOTHING:
+                return answer
+            due = driver.next_due()
+            if limit is not None and (due is None or due > limit):
+                driver.move_to(limit)
+                raise TimeoutError
+            if due is None:
+                break
+            driver.move_to(due)
+        raise StillWaitingError(f"What is asked for here will not come by itself: {question}.")
+
+    return wait
+
+
+class DrivingClient:
+    """The production client, except that waiting for a run drives it."""
+
+    def __init__(self, workflows: Workflows, is_nested: Callable[[], bool]) -> None:
         self._workflows = workflows
-        self._connection = connection
-        self._depth = len(connection.savepoint_ids), connection.in_atomic_block
+        self._is_nested = is_nested
 
     def __getattr__(self, name: str) -> Any:
         return getattr(api.client, name)
 
     def result(self, run_id: str, timeout: Any) -> Any:
-        connection = self._connection
-        if (len(connection.savepoint_ids), connection.in_atomic_block) == self._depth:
+        if not self._is_nested():  # else the run would wait for the caller's transaction, and production says so
             self._workflows.drive(run_id, timeout)
-        # else: in the caller's own atomic block no worker would see the run, and production says so
         return api.client.result(run_id, 0)
 
     async def aresult(self, run_id: str, timeout: Any) -> Any:  # noqa: ASYNC109 - on the virtual clock
         return await sync_to_async(self.result)(run_id, timeout)
-
-    def stream(self, run_id: str, name: str, start_index: int, timeout: Any) -> Iterator[Any]:
-        while True:
-            self._workflows.run_until_idle()
-            page = streaming.read_page(run_id, name, start_index)
-            for _, text in page.chunks:
-                yield loads(text)
-            if page.done:
-                return
-            start_index = page.next_index
-            limit = None if timeout is None else database.now() + durations.parse(timeout)
-            if not page.chunks and not self._workflows.move_on(self._run(run_id), limit):
-                raise TimeoutError(f"Nothing was written to the stream {name!r} within {timeout!r}.")
-
-    async def astream(self, run_id: str, name: str, start_index: int, timeout: Any) -> AsyncIterator[Any]:  # noqa: ASYNC109
-        values, end = self.stream(run_id, name, start_index, timeout), object()
-        while (value := await sync_to_async(lambda: next(values, end))()) is not end:
-            yield value
-
-    @staticmethod
-    def _run(run_id: str) -> Run:
-        return Run.objects.using(database.alias()).get(pk=run_id)

@@ -35,6 +35,7 @@ def mock_step(
     if not isinstance(definition, Step):
         raise TypeError(f"mock_step() takes a function with @step, or its full name, not {step!r}.")
     stand_in: Any = mock.create_autospec(definition.fn, return_value=return_value, side_effect=side_effect)
+    stand_in.__module__ = definition.fn.__module__
     earlier = _takes.get(definition.name)
     _takes[definition.name] = durations.parse(takes)
     try:

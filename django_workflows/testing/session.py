@@ -11,31 +11,20 @@ from unittest import mock
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from .. import api, clock, context, durations
+from .. import api, clock, durations
 from ..definitions import BoundWorkflow, Workflow
 from ..handles import RunHandle
 from ..models import Event, Hook, Run
 from ..services import database
-from .client import DrivingClient
+from .client import driving
 from .driver import Driver
-from .waiting import describe_waiting
+from .waiting import MAX_JUMPS, ParkedError, StillWaitingError, describe_waiting
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Duration = float | timedelta | str
 
-#: how often the clock is moved on for one run before the test is told that it never ends
-MAX_JUMPS = 10_000
-
 _active: list[Workflows] = []
-
-
-class StillWaitingError(AssertionError):
-    """The run cannot go on by itself: time alone does not end what it waits for. The message says what that is."""
-
-
-class ParkedError(AssertionError):
-    """The run cannot be advanced with the code at hand: its body does not fit its log, or raised outside of itself."""
 
 
 class Workflows:
@@ -52,8 +41,7 @@ class Workflows:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(_virtual_time())
-        self._stack.callback(context.install_client, context.client())
-        context.install_client(DrivingClient(self, database.connection()))
+        self._stack.enter_context(driving(self))
         _active.append(self)
         return self
 
@@ -119,17 +107,13 @@ class Workflows:
                 return
             if row.blocked_reason:
                 raise ParkedError(f"Run {run_id} of {row.workflow} is parked: {row.blocked_reason}")
-            if not self.move_on(row, limit):
+            due = self.driver.next_due()
+            if due is None:
+                raise StillWaitingError(describe_waiting(row))
+            self.driver.move_to(due if limit is None else min(due, limit))
+            if limit is not None and due > limit:
                 raise TimeoutError(f"Run {run_id} of {row.workflow} has not ended within {timeout!r}.")
         raise StillWaitingError(f"Run {run_id} goes on for ever: the clock was moved {MAX_JUMPS} times. Use advance().")
-
-    def move_on(self, run: Run, limit: datetime | None) -> bool:
-        """Set the clock to the next moment at which something happens by itself; False: that is after ``limit``."""
-        due = self.driver.next_due()
-        if due is None:
-            raise StillWaitingError(describe_waiting(run))
-        self.driver.move_to(due if limit is None else min(due, limit))
-        return limit is None or due <= limit
 
     def resume(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> Event:
         """Resume a hook, as ``api.resume_hook()``. Runs that have not registered it yet get to do so first."""

@@ -7,6 +7,17 @@ from ..registry import find_step, find_workflow
 from ..services import database
 from ..statuses import ACTIVE_STEP
 
+#: how often the clock is moved on for one run before the test is told that it never ends
+MAX_JUMPS = 10_000
+
+
+class StillWaitingError(AssertionError):
+    """The run cannot go on by itself: time alone does not end what it waits for. The message says what that is."""
+
+
+class ParkedError(AssertionError):
+    """The run cannot be advanced with the code at hand: its body does not fit its log, or raised outside of itself."""
+
 
 def describe_waiting(run: Run) -> str:
     """Why a run cannot go on by itself, and what the test can do about it."""

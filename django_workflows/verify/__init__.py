@@ -25,7 +25,7 @@ from datetime import timedelta
 from ..exceptions import WorkflowError
 from ..models import Run
 from ..services import database
-from . import entity_rules, fold, loading, log_rules, standing_rules
+from . import child_rules, entity_rules, fold, loading, log_rules, standing_rules
 from .deliveries import verify_deliveries
 from .elsewhere import replay_elsewhere
 from .replay import check_replay
@@ -44,10 +44,17 @@ __all__ = [
 
 Rule = Callable[[Subject], Iterable[Violation]]
 
-RULES: tuple[Rule, ...] = (*log_rules.RULES, *entity_rules.RULES, *fold.RULES, *standing_rules.RULES, check_replay)
+RULES: tuple[Rule, ...] = (
+    *log_rules.RULES,
+    *entity_rules.RULES,
+    *fold.RULES,
+    *child_rules.RULES,
+    *standing_rules.RULES,
+    check_replay,
+)
 
-#: runs whose logs are sent to one child process together
-_BATCH = 200
+#: runs, and events of them, that are sent to one child process together
+_RUNS, _EVENTS = 200, 20_000
 #: what a rule runs into when the log itself is damaged
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, WorkflowError)
 
@@ -73,7 +80,7 @@ def iterate_violations(
         yield from verify_subject(subject)
         if replay:
             batch.append(subject)
-        if len(batch) >= _BATCH:
+        if len(batch) >= _RUNS or sum(len(each.events) for each in batch) >= _EVENTS:
             yield from replay_elsewhere(batch)
             batch.clear()
     yield from replay_elsewhere(batch)

@@ -189,7 +189,7 @@ def check_run(subject: Subject) -> Iterator[Violation]:
         names = tuple(name for name in names if name != "created_at")
     for name in names:
         found = getattr(subject.run, name)
-        if not _same(expected[name], found):
+        if not same(expected[name], found):
             yield subject.says(6, f"the run's {name} is {_short(found)}, its log says {_short(expected[name])}")
 
 
@@ -209,7 +209,7 @@ def check_entities(subject: Subject) -> Iterator[Violation]:
 
 def _compare(subject: Subject, entity_id: str, entity: Entity, row: Any) -> Iterator[Violation]:
     for name, wanted, found in _pairs(entity, row, times=not subject.was_retried):
-        if not _same(wanted, found):
+        if not same(wanted, found):
             yield subject.says(6, f"{entity_id}: {name} is {_short(found)}, the log says {_short(wanted)}")
 
 
@@ -233,7 +233,7 @@ def _pairs(entity: Entity, row: Any, *, times: bool) -> Iterator[tuple[str, Any,
         yield "completed_at", entity.closed_at, closed_at
 
 
-def _same(expected: Any, found: Any) -> bool:
+def same(expected: Any, found: Any) -> bool:
     """Equal values, or values that encode alike (NaN, and classes that define no equality)."""
     if expected is found or (type(expected) is type(found) and expected == found):
         return True

@@ -24,6 +24,8 @@ def check_wake(subject: Subject) -> Iterator[Violation]:
     if run.status == "pending" and run.wake_at is None:
         yield subject.says(8, "the run has not begun and nothing would ever wake it")
     due = [(wait.due_at, wait.correlation_id) for wait in subject.waits if wait.status == "waiting"]
+    if run.deadline_at is not None and run.timed_out_at is None and run.cancel_requested_at is None:
+        due.append((run.deadline_at, "its deadline"))
     if due and (run.wake_at is None or run.wake_at > min(due)[0]):
         yield subject.says(8, f"{min(due)[1]} is due at {min(due)[0].isoformat()} and nothing would wake the run")
 

@@ -16,17 +16,17 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 
 from .. import conf
 from ..engine import ExecutionSettings, sandbox
 from ..exceptions import CorruptedEventLogError, ReplayDivergenceError
 from ..serialization import encode_error
-from ..services import claims, database, locking, outbox, runs, write_fast
+from ..services import claims, database, locking, outbox, repair, runs, write_fast
 from ..services.claims import Interest
 from ..services.transition import Transition
 from ..services.write import ring_for, send_signals, write, write_rows
@@ -82,7 +82,7 @@ class Advancer:
         self.worker_id = worker_id
         self.interest = interest
         self.connection = connection or AdvancingConnection()
-        self.bodies = Bodies(conf.settings.CACHE_SIZE)
+        self.bodies = Bodies(conf.settings.CACHE_SIZE, watch)
         #: attempts in hand by step id, from their start's commit to their outcome
         self.in_hand: dict[str, Attempt] = {}
         #: the worker stops: nothing new is started
@@ -152,6 +152,7 @@ class Advancer:
     def disconnect(self) -> None:
         """Close the connection, never under another thread's turn: what that has begun must not go on in a new one."""
         with self._turn:
+            self.uncertain = True
             self.connection.close()
 
     def known_steps(self) -> set[str]:
@@ -395,9 +396,9 @@ class Advancer:
         self, works: Sequence[Work], limit: int, results: list[_Result], rung_for: Sequence[str] = ()
     ) -> None:
         held: list[Work] = []
-        with transaction.atomic(using=database.alias()):
-            by_run = {work.run_id: work for work in works}
-            found: dict[str, claims.Claimed] = {}
+        by_run = {work.run_id: work for work in works}
+        found: dict[str, claims.Claimed] = {}
+        with self._dropping(found), transaction.atomic(using=database.alias()):
             # waited for in the order of their ids, before the due ones, which are never waited for
             if fresh := sorted(run_id for run_id, work in by_run.items() if not work.tries):
                 for locked in claims.lock_for_outcomes(fresh, self.connection.execute):
@@ -413,16 +414,28 @@ class Advancer:
                 due = claims.claim_these_runs(self.interest, rung_for, self.connection.execute)
             for claimed in due:
                 found.setdefault(claimed.transition.run.id, claimed)
-            for recalled in self._recall.bodies_for(list(found.values())):
+            everything = self._recall.bodies_for(list(found.values()))
+            for recalled in everything:
                 run_id = recalled.transition.run.id
-                result = _Result(by_run.get(run_id) or Work(run_id), recalled.transition, recalled.body)
-                results.append(result)
+                results.append(_Result(by_run.get(run_id) or Work(run_id), recalled.transition, recalled.body))
+            for result, recalled in zip(results, everything, strict=True):
                 self._locked(result, recalled.foreign)
             write_rows([result.transition for result in results], self.connection.execute_or_none)
         for work in held:
             self._defer(work)
         for result in results:
             self.connection.set_clock_from(result.transition)
+
+    @contextmanager
+    def _dropping(self, found: Mapping[str, object]) -> Iterator[None]:
+        """After a failure, forget the bodies of all these runs, also of those whose turn had not come: their pictures
+        may be ahead of what the bodies were told, and would pass for complete."""
+        try:
+            yield
+        except BaseException:
+            for run_id in found:
+                self.bodies.drop(run_id)
+            raise
 
     def _locked(self, result: _Result, foreign: Sequence[object]) -> None:
         transition_, body, work = result.transition, result.body, result.work
@@ -441,7 +454,7 @@ class Advancer:
             result.attempts = []
             self.bodies.drop(result.work.run_id)
             if result.body is not None:
-                result.body.execution.close()
+                self.bodies.close(result.body)
 
     def _alone(self, work: Work) -> None:
         """Advance one run in its own transaction; put it off if somebody holds it, park it if it cannot be advanced."""
@@ -455,11 +468,26 @@ class Advancer:
                     raise
                 if database.is_deadlock(error) and attempt < _TRIES - 1:
                     continue
+                if isinstance(error, IntegrityError | CorruptedEventLogError) and not attempt and self._repair(work):
+                    continue
                 self._park(work, error)
                 return
             for result in results:
                 self._settle(result)
             return
+
+    def _repair(self, work: Work) -> bool:
+        """The tables may contradict the log: a partial restore, a hand in the tables. True: they did, and no longer do."""
+        try:
+            with transaction.atomic(using=database.alias()):
+                done = repair.repair_run(work.run_id)
+        except Exception:
+            if not self.connection.usable:
+                raise
+            return False
+        if done:
+            logger.warning("Run %s was repaired from its log: %s.", work.run_id, "; ".join(done))
+        return bool(done)
 
     def _park(self, work: Work, error: Exception) -> None:
         """The run cannot be advanced here: record what was reported, say why, and try again later."""
@@ -545,7 +573,7 @@ class Advancer:
             if keep:
                 self.bodies.drop(run.id)
             if result.body is not None:
-                result.body.execution.close()
+                self.bodies.close(result.body)
         else:
             self.bodies.put(run.id, result.body)
         self._backlog.extend((run.id, correlation_id) for correlation_id in result.left)

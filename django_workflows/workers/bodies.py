@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from ..commands import Command
 from ..engine import Execution
 from ..services.rows import Picture
+from .watch import Watch
 
 #: turns that a run goes through its lock after another process has got in between
 _CONTENDED_TURNS = 16
@@ -17,7 +18,7 @@ _CONTENDED_TURNS = 16
 class Body:
     """A live execution. It may be used while the log still ends where ``picture.run`` says."""
 
-    __slots__ = ("contended", "execution", "picture", "undecided")
+    __slots__ = ("contended", "execution", "picture", "timer", "undecided")
 
     def __init__(self, execution: Execution, picture: Picture) -> None:
         self.execution = execution
@@ -25,6 +26,8 @@ class Body:
         #: commands that the log does not hold yet, because a turn writes a bounded number
         self.undecided: deque[Command] = deque()
         self.contended = 0
+        #: the time for which the run stands among the timers
+        self.timer: datetime | None = None
 
     def note_contention(self) -> None:
         self.contended = _CONTENDED_TURNS
@@ -33,8 +36,9 @@ class Body:
 class Bodies:
     """An LRU of bodies by run id, and the timers of those that sleep."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, watch: Watch) -> None:
         self._size = size
+        self._watch = watch
         self._bodies: OrderedDict[str, Body] = OrderedDict()
         self._timers: list[tuple[datetime, str]] = []
         self._contended: OrderedDict[str, int] = OrderedDict()
@@ -54,17 +58,26 @@ class Bodies:
         self._bodies[run_id] = body
         self._bodies.move_to_end(run_id)
         wake_at = body.picture.run.wake_at
-        if wake_at is not None:
+        if wake_at is not None and wake_at != body.timer:
             heapq.heappush(self._timers, (wake_at, run_id))
+            body.timer = wake_at
         while len(self._bodies) > self._size:
             _, oldest = self._bodies.popitem(last=False)
-            oldest.execution.close()
+            self.close(oldest)
+
+    def close(self, body: Body) -> None:
+        """Put a body away. Its ``finally`` blocks run, so that it may hang: the supervisor is to know in which run."""
+        self._watch.enter(body.picture.run.id)
+        try:
+            body.execution.close()
+        finally:
+            self._watch.leave()
 
     def drop(self, run_id: str, *, contended: bool = False) -> None:
         """Forget a body: its run has ended, its commit failed, or its log has moved on without it."""
         body = self._bodies.pop(run_id, None)
         if body is not None:
-            body.execution.close()
+            self.close(body)
         if contended:
             self._contended[run_id] = _CONTENDED_TURNS
             while len(self._contended) > 1000:
@@ -81,7 +94,10 @@ class Bodies:
         while self._timers and self._timers[0][0] <= now and len(found) < limit:
             wake_at, run_id = heapq.heappop(self._timers)
             body = self._bodies.get(run_id)
-            if body is not None and body.picture.run.wake_at == wake_at and run_id not in found:
+            if body is None or body.timer != wake_at:
+                continue
+            body.timer = None
+            if body.picture.run.wake_at == wake_at and run_id not in found:
                 found.append(run_id)
         return found
 
@@ -92,6 +108,8 @@ class Bodies:
             if body is not None and body.picture.run.wake_at == wake_at:
                 return wake_at
             heapq.heappop(self._timers)
+            if body is not None and body.timer == wake_at:
+                body.timer = None
         return None
 
 

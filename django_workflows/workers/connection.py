@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import InterfaceError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..services import database
@@ -39,6 +39,8 @@ class AdvancingConnection:
         #: statements can be prepared: the connection is known to be direct
         self.prepare = False
         self._statements: Any = None
+        #: the driver's connection that has our session settings
+        self._opened: Any = None
         self._offset = timedelta(0)
         self.is_postgresql = database.is_postgresql()
 
@@ -64,9 +66,11 @@ class AdvancingConnection:
             wrapper.inc_thread_sharing()
             self._wrapper = wrapper
         wrapper = self._wrapper
-        if wrapper.connection is None:
+        if not self.usable:
+            self.close()
             self._statements = None
             wrapper.ensure_connection()
+            self._opened = wrapper.connection
             if self.is_postgresql:
                 with wrapper.cursor() as cursor:
                     for statement in _SESSION:
@@ -79,7 +83,7 @@ class AdvancingConnection:
         if self._wrapper is not None:
             with suppress(Exception):
                 self._wrapper.close()
-            self._wrapper.connection = None
+            self._wrapper.connection = self._opened = None
             self._wrapper.in_atomic_block = False
             self._wrapper.savepoint_ids = []
             self._wrapper.needs_rollback = False
@@ -87,6 +91,8 @@ class AdvancingConnection:
     def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one statement on the open connection; prepared, where the connection is known to be direct."""
         assert self._wrapper is not None
+        if not self.usable:
+            raise InterfaceError("The advancing connection was lost.")
         if self.prepare:
             if self._statements is None:
                 from .statements import Statements  # needs psycopg, which SQLite does without
@@ -107,7 +113,9 @@ class AdvancingConnection:
     def usable(self) -> bool:
         """Whether the last error was about a statement and not about the connection."""
         connection = None if self._wrapper is None else self._wrapper.connection
-        return connection is not None and not getattr(connection, "closed", False)
+        if connection is None or connection is not self._opened:  # Django connects anew when it leaves ``atomic``
+            return False
+        return not getattr(connection, "closed", False)
 
     # --- the database's clock, without asking it -----------------------------------------------------------------
 

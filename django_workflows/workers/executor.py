@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, close_old_connections, connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
 from .. import clock, context, durations
 from ..exceptions import FatalError, RetryableError, SerializationError
@@ -96,16 +96,11 @@ def _run_atomic(attempt: Attempt, runtime: StepRuntime, payload: dict[str, Any])
     except (OperationalError, InterfaceError) as error:
         # Nothing of an atomic step is left when its connection breaks, wherever that happens: no fault of the step.
         # Other errors are its own, also at the commit, where deferred constraints are checked.
-        if not returned and _is_usable(using):
+        if not returned and not database.is_connection_lost(error):
             raise
         logger.warning("The result of step %s could not be saved and it is tried again: %s", attempt.step.id, error)
         return HandedBack(attempt)
     return Recorded(attempt)
-
-
-def _is_usable(alias: str) -> bool:
-    connection = connections[alias]
-    return connection.connection is not None and connection.is_usable()
 
 
 def classify(attempt: Attempt, error: BaseException) -> Outcome:

@@ -42,7 +42,7 @@ def _open(saved: list[Any]) -> None:
 
 
 def _create_connection(alias: str) -> Any:
-    """Under a running event loop Django keeps connections in context variables, so that a body would get one of its own."""
+    """Under a running event loop Django keeps connections by context, so that a body would get one of its own."""
     if sandbox.is_draining():
         raise WorkflowSandboxError(_ADVICE)
     return ConnectionHandler.create_connection(connections, alias)

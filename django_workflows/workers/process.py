@@ -111,14 +111,14 @@ class WorkerProcess:
                     self._open()
                     idle = self._round()
                     pause = 0.05
+                    if idle and self.burst and self._finished():
+                        break
                 except (ConnectionLostError, DatabaseError, InterfaceError, OSError) as error:
                     self._lose(error)
                     self.stopping.wait(pause)
                     pause = min(pause * 2, 2.0)
                     self.advancer.more_due = True
                     continue
-                if idle and self.burst and self._finished():
-                    break
                 if idle:
                     self.doorbell.wait(self._patience())
         finally:
@@ -264,9 +264,7 @@ class WorkerProcess:
 
     def _lose(self, error: Exception) -> None:
         logger.warning("The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__)
-        with self.advancer.paused():
-            self.advancer.uncertain = True
-            self._lost_at = time.monotonic()
+        self._lost_at = time.monotonic()
         self.advancer.disconnect()
         self.doorbell.check()  # it may live, and then its lock shows the others that this process does
         self._outlook = None

@@ -100,11 +100,12 @@ class Statements:
             django.db.DatabaseError: as Django's own cursors do.
         """
         libpq = self._connection.pgconn
-        if not self._connection.autocommit and libpq.transaction_status == TransactionStatus.IDLE:
-            self._check(libpq.exec_(b"BEGIN"))
-        name = self._names.get(text) or self._prepare(text)
-        result = libpq.exec_prepared(name, [scalar(value) for value in values])
-        self._check(result)
+        with self._errors:  # libpq raises by itself when there is no connection any more
+            if not self._connection.autocommit and libpq.transaction_status == TransactionStatus.IDLE:
+                self._check(libpq.exec_(b"BEGIN"))
+            name = self._names.get(text) or self._prepare(text)
+            result = libpq.exec_prepared(name, [scalar(value) for value in values])
+            self._check(result)
         if not result.ntuples:
             return []
         self._loader.set_pgresult(result)
@@ -121,7 +122,6 @@ class Statements:
     def _check(self, result: Any) -> None:
         if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             return
-        with self._errors:
-            if self._connection.pgconn.status != ConnStatus.OK:
-                raise psycopg.OperationalError(result.get_error_message())
-            raise psycopg.errors.error_from_result(result, encoding="utf-8")
+        if self._connection.pgconn.status != ConnStatus.OK:
+            raise psycopg.OperationalError(result.get_error_message())
+        raise psycopg.errors.error_from_result(result, encoding="utf-8")

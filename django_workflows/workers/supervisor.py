@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from .. import conf
-from ..services import database, locking, runs
+from ..services import claims, database, locking, runs
 from ..services.write import write
 from .code_version import code_version
 from .process import WorkerProcess, install_signals
@@ -26,6 +26,8 @@ from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
+#: seconds that a run is left alone when it has taken ``MAX_CRASHES`` processes down
+PARK_TIME = 60.0
 #: seconds between two looks at the processes
 TICK = 0.1
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -60,7 +62,8 @@ class Supervisor:
     _stopping: bool = False
     _killed_at: float | None = None
     _crashes: dict[str, int] = field(default_factory=dict)
-    _to_park: list[tuple[str, str]] = field(default_factory=list)
+    #: run id, reason, seconds that it is left alone at least
+    _to_park: list[tuple[str, str, float]] = field(default_factory=list)
     _restart: bool = False
 
     def run(self) -> int:
@@ -123,6 +126,7 @@ class Supervisor:
             ended_well = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
             if not ended_well:
                 self._blame(child, f"ended its worker process ({_how(status)})")
+                self._park()  # before a new process takes the run up again
             if self._stopping or (ended_well and self.options.burst):
                 continue
             if time.monotonic() - child.started < 1.0:
@@ -148,31 +152,34 @@ class Supervisor:
             how = f"computed for {seconds:.0f} s without awaiting anything"
         logger.error("Run %s %s.", run_id, how)
         self._crashes[run_id] = self._crashes.get(run_id, 0) + 1
-        if self._crashes[run_id] >= conf.settings.MAX_CRASHES:
-            self._to_park.append((run_id, f"the body {how}, {self._crashes[run_id]} times"))
-        else:
-            self._to_park.append((run_id, ""))
+        times = self._crashes[run_id]
+        if times >= conf.settings.MAX_CRASHES:
+            self._to_park.append((run_id, f"the body {how}, {times} times", PARK_TIME))
+        elif times > 1:  # the first may have been an accident: the run that was in hand when somebody pulled the plug
+            self._to_park.append((run_id, f"the body {how}, {times} times; it is tried again", 0.0))
 
     def _park(self) -> None:
-        """Park runs with a reason; those that have crashed only once or twice are merely held back a moment."""
+        """Park runs with a reason; those that have crashed only twice are held back a moment."""
         left = []
-        for run_id, reason in self._to_park:
+        for run_id, reason, pause in self._to_park:
             try:
-                _park_run(run_id, reason)
+                if not _park_run(run_id, reason, pause):
+                    left.append((run_id, reason, pause))
             except (DatabaseError, InterfaceError):
-                left.append((run_id, reason))
+                left.append((run_id, reason, pause))
         if self._to_park:
             connections.close_all()
         self._to_park = left
 
 
-def _park_run(run_id: str, reason: str) -> None:
-    if not reason:
-        return
+def _park_run(run_id: str, reason: str, pause: float) -> bool:
+    """False: somebody holds the run just now. A run that is gone needs no parking."""
     with transaction.atomic(using=database.alias()):
-        for transition_ in locking.lock_runs([run_id], pictures=False):
-            runs.block_run(transition_, reason, code_version())
+        found = locking.lock_runs([run_id], skip_locked=True, pictures=False)
+        for transition_ in found:
+            runs.block_run(transition_, reason, code_version(), at_least=pause)
             write([transition_])
+        return bool(found) or not claims.existing_runs([run_id])
 
 
 def _how(status: int) -> str:

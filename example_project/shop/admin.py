@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from django_workflows.admin import RunsAboutMixin
+
 from .models import Charge, Order, Product
 
 admin.site.register(Charge)
@@ -9,6 +11,8 @@ admin.site.register(Product)
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class OrderAdmin(RunsAboutMixin, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Shows the runs that were started with `using(about=order)` below the order."""
+
     list_display = ("__str__", "customer", "product", "status", "placed_at")
     list_filter = ("status",)

@@ -30,7 +30,7 @@ def _place_order(request: HttpRequest) -> HttpResponse:
     with transaction.atomic():
         order = Order.objects.create(product=product, customer=customer)
         # The order and its run are committed together: there is never one without the other.
-        order.run_id = fulfil_order.using(attributes={"order": str(order.pk)}).start(order.pk).id
+        order.run_id = fulfil_order.using(about=order, attributes={"order": str(order.pk)}).start(order.pk).id
         order.save(update_fields=["run_id"])
     return redirect("shop:orders")
 

@@ -30,7 +30,8 @@ _CONTRAST = """
   const walker = document.createTreeWalker(document.querySelector("#content"), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || !node.checkVisibility() || node.closest(".wf-hidden, option")) continue;
+    const text = walker.currentNode.textContent.trim().slice(0, 40);
+    if (!text || !node.checkVisibility() || node.closest(".wf-hidden, option")) continue;
     if (!node.closest(".wf, #result_list, .wf-pages, .wf-about")) continue;  // the rest is Django's own
     const style = getComputedStyle(node);
     const ink = parse(node.namespaceURI.endsWith("svg") ? style.fill : style.color);
@@ -39,7 +40,7 @@ _CONTRAST = """
     const ratio = (high + 0.05) / (low + 0.05);
     const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
     if (ratio < (large ? 3 : 4.5)) {
-      found.push(`${ratio.toFixed(2)} "${walker.currentNode.textContent.trim().slice(0, 40)}" in .${node.getAttribute("class")}`);
+      found.push(`${ratio.toFixed(2)} "${text}" in .${node.getAttribute("class")}`);
     }
   }
   return found;
@@ -63,11 +64,13 @@ _NAMES = """
   const ids = Array.from(document.querySelectorAll("[id]"), (node) => node.id);
   for (const id of new Set(ids.filter((id, place) => ids.indexOf(id) !== place))) found.push(`twice: #${id}`);
   for (const node of content.querySelectorAll("svg:not([role]):not([aria-hidden])")) {
-    if (!node.closest("[aria-hidden=true]")) found.push(`svg that is neither shown nor hidden: ${node.outerHTML.slice(0, 80)}`);
+    if (!node.closest("[aria-hidden=true]")) found.push(`svg without a role: ${node.outerHTML.slice(0, 80)}`);
   }
   const levels = Array.from(content.querySelectorAll("h1, h2, h3"), (node) => Number(node.tagName[1]));
-  levels.forEach((level, place) => { if (place && level > levels[place - 1] + 1) found.push(`heading h${level} after h${levels[place - 1]}`); });
-  for (const node of content.querySelectorAll(".wf th:not([scope])")) found.push(`th without scope: ${node.textContent}`);
+  levels.forEach((level, place) => {
+    if (place && level > levels[place - 1] + 1) found.push(`h${level} after h${levels[place - 1]}`);
+  });
+  for (const node of content.querySelectorAll(".wf th:not([scope])")) found.push(`no scope: ${node.textContent}`);
   return found;
 }
 """

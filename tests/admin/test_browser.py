@@ -47,7 +47,7 @@ class TestActing:
         page = visit(operator).open(reverse(LIST))
         page.locator("#searchbar").fill("packed:44")
         page.get_by_role("button", name="Search").click()
-        page.get_by_role("link", name="fulfil_order").click()
+        page.locator("a.wf-run").click()
         page.get_by_role("link", name="Resume hook packed:44").click()
         page.get_by_label("Payload").fill('{"box": "B-9"}')
         page.get_by_label("Why").fill("told by phone")
@@ -97,7 +97,7 @@ class TestActing:
         Story("shop.b").start().end()
         page = visit(operator).open(reverse(LIST))
         page.locator("#action-toggle").check()
-        page.get_by_label("Action").select_option("Wake now")
+        page.locator("select[name=action]").select_option("wake_runs")
         page.get_by_role("button", name="Go").click()
         expect(page.locator(".wf-count")).to_contain_text("3 of 4 chosen")
         expect(page.locator(".wf-left-alone")).to_contain_text("1 left alone")
@@ -202,7 +202,9 @@ def _boxes(page: Any, selector: str) -> list[Any]:
 
 
 def test_nothing_hostile_runs(visit: Open, operator: User) -> None:
-    story = Story("shop." + HOSTILE, HOSTILE, attributes={HOSTILE[:60]: HOSTILE}, idempotency_key=HOSTILE, queue=HOSTILE)
+    story = Story(
+        "shop." + HOSTILE, HOSTILE, attributes={HOSTILE[:60]: HOSTILE}, idempotency_key=HOSTILE, queue=HOSTILE
+    )
     story.start().create("step:<img>:1", HOSTILE).begin("step:<img>:1").retry("step:<img>:1", ValueError(HOSTILE), 60)
     story.hook("hook:<i>", HOSTILE).deliver(HOSTILE, {HOSTILE: HOSTILE}).sleep("wait:1", 60).block(HOSTILE)
     histories.worker(HOSTILE)
@@ -221,8 +223,7 @@ def test_nothing_hostile_runs(visit: Open, operator: User) -> None:
     assert page.title() != "owned"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("device", ["desk", "phone"])
+@pytest.mark.parametrize(("scheme", "device"), [("light", "desk"), ("dark", "phone")])
 def test_every_page_can_be_read_by_everybody(visit: Open, operator: User, scheme: str, device: str) -> None:
     told = histories.shop()
     one = visit(operator, color_scheme=scheme, **(PHONE if device == "phone" else {}))

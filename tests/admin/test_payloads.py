@@ -24,6 +24,7 @@ from django_workflows.serialization import dumps, encode_error
         ({"$": "not a tag"}, 'dict([["$", "not a tag"]])'),
         ("Zoë <b>", '"Zoë <b>"'),
         ("lone \ud800", '"lone ?"'),
+        ({"text": "two\nlines"}, '{\n  "text": """\ntwo\nlines"""\n}'),
     ],
 )
 def test_values_read_as_python_writes_them(value: object, expected: str) -> None:

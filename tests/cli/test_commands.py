@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError
@@ -194,7 +196,6 @@ class TestActing:
             with pytest.raises(CommandError, match="run_not_active"):
                 manage(verb, handle.id)
 
-    @pytest.mark.skipif(not hasattr(api, "retry_run"), reason="there is no retry_run yet")
     def test_retry_reopens_a_failed_run(self, workflows: Workflows, manage: Manage) -> None:
         handle = workflows.start(work.failing)
         workflows.run_until_idle()
@@ -223,6 +224,33 @@ class TestTheCommand:
         monkeypatch.setattr(api, "cancel_run", refuse)
         with pytest.raises(CommandError, match="run `manage"):
             manage("cancel", "wrun_1")
+
+    def test_settings_that_are_wrong_are_a_sentence(self, manage: Manage, settings: Any) -> None:
+        settings.DJANGO_WORKFLOWS = {"DATABASE": "nowhere"}
+        with pytest.raises(CommandError, match=r"The settings are wrong: .*nowhere"):
+            manage("list")
+        settings.DJANGO_WORKFLOWS = {"DATABASE": 1}
+        with pytest.raises(CommandError, match=r"The settings are wrong: .*takes a string"):
+            manage("list")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("show", "wrun_\udcff"),
+            ("resume", "\udcff", "1"),
+            ("cancel", "\udcff"),
+            ("verify", "\udcff"),
+            ("list", "--limit", str(10**30)),
+            ("list", "--queue", "\udcff"),
+            ("start", "cli.sleeping", "[1e999]"),
+            ("start", "cli.sleeping", "--priority", str(10**12)),
+            ("start", "cli.sleeping", "--queue", "x" * 1000),
+            ("start", "cli.sleeping", "--idempotency-key", "x" * 1000),
+        ],
+    )
+    def test_odd_input_is_a_sentence_or_harmless(self, manage: Manage, arguments: tuple[str, ...]) -> None:
+        with contextlib.suppress(CommandError):
+            manage(*arguments)
 
     def test_djangos_own_options_are_understood_behind_the_subcommand(self, manage: Manage) -> None:
         assert manage("verify", "-v", "0", "--no-color").text == ""

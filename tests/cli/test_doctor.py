@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 
 from django_workflows import ids
 from django_workflows.diagnosis import Severity, diagnose
-from django_workflows.models import Hook, Outbox, Run, Step, Worker
+from django_workflows.models import Event, Hook, Outbox, Run, Step, Wait, Worker
 from django_workflows.services import database
 from django_workflows.testing import Workflows
+from django_workflows.verify import verify_runs
 
 from . import work
 from .conftest import Manage
@@ -192,7 +194,32 @@ class TestLeftovers:
         assert codes() == ["outbox_late"]
 
 
+class TestRepair:
+    def test_makes_the_tables_say_what_the_log_says(self, workflows: Workflows, manage: Manage) -> None:
+        handle = workflows.start(work.sleeping)
+        workflows.run_until_idle()
+        a_worker()
+        Wait.objects.filter(run_id=handle.id).delete()
+        assert verify_runs() != []
+        answer = manage("doctor", "--repair")
+        assert answer.lines[0] == f"{handle.id} wait:1 had an event and no row"
+        assert answer.code == 0
+        assert verify_runs() == []
+        assert manage("doctor", "--repair", handle.id).lines[0] == "No run needs repair."
+
+    def test_says_what_nobody_can_repair(self, workflows: Workflows, manage: Manage) -> None:
+        handle = workflows.start(work.everything, 1)
+        workflows.run_until_idle()
+        Event.objects.filter(run_id=handle.id, sequence=3).delete()
+        line = manage("doctor", "--repair", handle.id).lines[0]
+        assert line.startswith(f"{handle.id} cannot be repaired: corrupted_event_log")
+
+
 class TestTheCommand:
+    def test_takes_runs_only_to_repair_them(self, manage: Manage) -> None:
+        with pytest.raises(CommandError, match="--repair only"):
+            manage("doctor", "wrun_1")
+
     def test_says_that_nothing_stands_still(self, manage: Manage) -> None:
         a_worker()
         answer = manage("doctor")

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError
 
 from django_workflows import api, registry, workflow
-from django_workflows.models import Event, Hook, Run, Step, Wait, Worker
+from django_workflows.models import Event, Hook, Run, Step, StreamChunk, Wait, Worker
 from django_workflows.services import database
 from django_workflows.testing import Workflows
 from django_workflows.verify import blocked_runs, loading, verify_deliveries, verify_runs
@@ -112,6 +112,39 @@ class TestChangedTables:
         Run.objects.filter(pk=run.id).update(output=None)
         assert verify_runs([other.id]) == []
         assert len(verify_runs([run.id])) == 1
+
+
+class TestChildren:
+    def test_that_ended_as_their_parent_was_told_break_no_rule(self, workflows: Workflows) -> None:
+        assert workflows.run(work.parent, 2) == ["rested", "rested"]
+        assert verify_runs(replay=True) == []
+
+    def test_that_ended_otherwise_than_their_parent_was_told(self, workflows: Workflows) -> None:
+        workflows.run(work.parent, 1)
+        child = Run.objects.get(parent__isnull=False)
+        Run.objects.filter(pk=child.id).update(output="tired")
+        found = verify_runs([child.parent_id or ""])
+        assert [v.what for v in found if v.rule == 6] == [f"event 4 holds another output than {child.id}"]
+
+    def test_of_whose_end_the_parent_never_heard(self, workflows: Workflows) -> None:
+        handle = workflows.start(work.parent, 1)
+        workflows.run_until_idle()
+        child = Run.objects.get(parent__isnull=False)
+        Run.objects.filter(pk=handle.id).update(status="running", completed_at=None)
+        Event.objects.filter(run_id=handle.id, type__in=["child_completed", "run_completed"]).delete()
+        Run.objects.filter(pk=child.id).update(completed_at=database.now() - timedelta(minutes=1))
+        assert f"{child.id} has ended, and its parent was never told" in [v.what for v in verify_runs([handle.id])]
+
+
+class TestStreams:
+    def test_that_were_written_and_closed_break_no_rule(self, workflows: Workflows) -> None:
+        workflows.run(work.streaming, 3)
+        assert verify_runs() == []
+
+    def test_with_a_hole_or_a_chunk_too_many(self, workflows: Workflows) -> None:
+        workflows.run(work.streaming, 3)
+        StreamChunk.objects.filter(index=1).update(index=7)
+        assert [violation.rule for violation in verify_runs()] == [9, 9]
 
 
 class TestDeliveries:

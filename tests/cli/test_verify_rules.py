@@ -252,6 +252,13 @@ class TestWhatNobodyWouldWake:
         subject.run.wake_at = subject.waits[0].due_at + timedelta(seconds=1)
         assert rules_of(judge(subject)) == {8}
 
+    def test_a_deadline_that_would_pass_unseen(self) -> None:
+        subject = Story().begin().subject()
+        subject.run.deadline_at = subject.now + timedelta(hours=1)
+        assert rules_of(judge(subject)) == {8}
+        subject.run.wake_at = subject.run.deadline_at
+        assert judge(subject) == []
+
     def test_a_run_that_never_begins(self) -> None:
         subject = Story().subject()
         subject.run.wake_at = None

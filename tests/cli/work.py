@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from django_workflows import create_hook, get_step_metadata, race, set_attributes, sleep, step, workflow
+from django_workflows import create_hook, get_step_metadata, get_writable, race, set_attributes, sleep, step, workflow
 
 
 @step(max_retries=2, retry_delay=1)
@@ -68,3 +68,22 @@ def double(x: int) -> int:
 async def hashing() -> str:
     """What no body should do: let the hash seed decide."""
     return await note(str(hash("x")))
+
+
+@workflow(name="cli.parent")
+async def parent(count: int) -> list[str]:
+    handles = [await sleeping.astart(0.0) for _ in range(count)]
+    return [await handle.aresult() for handle in handles]
+
+
+@step
+def stream_out(count: int) -> None:
+    writable = get_writable()
+    for number in range(count):
+        writable.write(number)
+    writable.close()
+
+
+@workflow(name="cli.streaming")
+async def streaming(count: int) -> None:
+    await stream_out(count)

@@ -84,6 +84,18 @@ async def overlapping() -> list[Any]:
 
 
 @workflow
+async def outlasting() -> list[Any]:
+    return await asyncio.gather(outlast("x"), act("x"))
+
+
+@workflow(timeout="1h")
+async def bounded() -> str:
+    await act("begin")
+    await sleep("30d")
+    return "slept"
+
+
+@workflow
 async def three_steps() -> list[Any]:
     return [await act("a"), await act("b"), await act("c")]
 
@@ -360,3 +372,8 @@ async def parent_tagging(what: str) -> Any:
 @workflow
 async def telling_its_id() -> list[Any]:
     return [await act(get_workflow_metadata().run_id), await act("more")]
+
+
+@workflow
+async def echo(token: str) -> Any:
+    return await create_hook(token)

@@ -39,16 +39,16 @@ def workers(version: str, **options: Any) -> Workers:
 
 def load(figures: Figures, seconds: float, rate: float) -> None:
     """Start ``rate`` runs a second, of both workflows in turn, and watch which are parked."""
-    begun = time.monotonic()
+    begun, before = time.monotonic(), figures.started
     names = list(rolling.DEFINED)
     while (now := time.monotonic() - begun) < seconds:
-        while figures.started < now * rate:
+        while figures.started - before < now * rate:
             name = names[figures.started % len(names)]
             rolling.DEFINED[name].start(figures.started)
             figures.started += 1
         watch(figures)
         time.sleep(0.02)
-    figures.seconds = time.monotonic() - begun
+    figures.seconds += time.monotonic() - begun
 
 
 def watch(figures: Figures) -> None:

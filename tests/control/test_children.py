@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from django_workflows import EntityConflictError, RunCancelledError, RunFailedError, api
@@ -101,7 +103,7 @@ class TestChildEnded:
         child = child_of(run.id)
         api.cancel_run(run.id, force=True)
         outbox.deliver()
-        assert retention.remove_runs([run.id]) == 1
+        assert retention.prune(older_than=timedelta(0)) == 1
 
         api.cancel_run(child.id, force=True)
         work()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def taken_out(run_id: str) -> dict[str, Any]:
     """The run's history by way of a file; the run itself is removed."""
     (history,) = histories.read_lines([histories.write_line(histories.export_run(run_id)), ""])
     Run.objects.filter(pk=run_id).update(status="failed", completed_at=Run.objects.get(pk=run_id).created_at)
-    assert retention.remove_runs([run_id]) == 1
+    assert retention.prune(older_than=timedelta(0)) == 1
     return history
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.db import transaction
 
-from django_workflows import EntityConflictError, RunFailedError, RunNotFoundError, api
+from django_workflows import EntityConflictError, FenceConflictError, RunFailedError, RunNotFoundError, api, clock
 from django_workflows.models import Event, Run, Step
+from django_workflows.services import locking, retries
 from tests.control import bodies
 from tests.control.bodies import World
 from tests.control.conftest import Work
+
+
+@pytest.fixture
+def late(_tables: None) -> Iterator[None]:
+    """The clock may be moved; afterwards it is right again."""
+    yield
+    clock.reset()
 
 
 def failed(definition: Any, work: Work, *args: Any) -> Any:
@@ -235,8 +247,68 @@ class TestRetryRun:
 
         assert run.result(timeout=0) == "slept"
 
+    def test_a_step_that_still_ran_when_the_run_failed_keeps_its_result(self, work: Work, world: World) -> None:
+        world.broken = {"x"}
+        run = failed(bodies.outlasting, work)
+        world.broken = set()
+
+        api.retry_run(run.id)
+        work()
+
+        assert run.result(timeout=0) == ["after x", "x"]
+        assert [name for name, _ in world.ledger].count("outlast") == 1
+
+    def test_a_run_past_its_deadline_gets_the_same_time_again(self, work: Work, late: None) -> None:
+        run = bodies.bounded.start()
+        work()
+        clock.advance(timedelta(hours=2))
+        work()
+        row = Run.objects.get(pk=run.id)
+        assert (row.status, row.error_code) == ("failed", "run_timeout")
+
+        api.retry_run(run.id)
+        row.refresh_from_db()
+        retried = Event.objects.get(run_id=run.id, type="run_retried")
+        assert row.deadline_at == retried.created_at + timedelta(hours=1)
+        assert (row.timed_out_at, row.error) == (None, None)
+        work()
+        assert run.status() == "running"
+        api.wake_run(run.id)
+        work()
+        assert run.result(timeout=0) == "slept"
+
+    def test_in_the_callers_transaction_rolls_back_with_it(self, work: Work, world: World) -> None:
+        world.broken = {"b"}
+        run = failed(bodies.three_steps, work)
+        with transaction.atomic():
+            api.retry_run(run.id)
+            assert run.status() == "running"
+            transaction.set_rollback(True)
+        assert run.status() == "failed"
+        assert not Event.objects.filter(type="run_retried").exists()
+
+    @pytest.mark.parametrize("twin", [api.aretry_run])
+    def test_has_a_twin_for_async_code(self, work: Work, world: World, twin: Any) -> None:
+        world.broken = {"b"}
+        run = failed(bodies.three_steps, work)
+        async_to_sync(twin)(run.id)
+        assert run.status() == "running"
+
 
 class TestRetryRefuses:
+    def test_a_plan_that_was_made_on_another_log(self, work: Work, world: World) -> None:
+        world.broken = {"b"}
+        run = failed(bodies.three_steps, work)
+        plan = retries.plan_retry(run.id)
+        api.retry_run(run.id)
+        work()
+        assert run.status() == "failed"
+
+        with transaction.atomic():
+            locked = locking.lock_run(run.id)
+            with pytest.raises(FenceConflictError):
+                retries.retry_run(locked, plan)
+
     def test_a_run_that_has_not_failed(self, work: Work) -> None:
         run = bodies.three_steps.start()
         with pytest.raises(EntityConflictError, match="is pending"):

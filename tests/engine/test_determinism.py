@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django_workflows.definitions import workflow
+from django_workflows.engine.futures import DurableFuture
 from django_workflows.primitives import random, uuid4
 
 from .steps import a, b
@@ -62,8 +63,27 @@ def test_sets_of_bare_futures_are_in_the_same_order_in_every_run() -> None:
         done, pending = await asyncio.wait(numbers, timeout=0)
         await b([numbers[future] for future in done | pending], [numbers[future] for future in set(numbers)])
 
-    keep = [Run(body).start() for _ in range(5)]
-    assert len({run.records[-1].data for run in keep}) == 1
+    elsewhere = asyncio.new_event_loop()
+    keep: list[Any] = []
+    logged = set()
+    for n in range(5):
+        run = Run(body).start()
+        assert run.types == ["step_created"]
+        logged.add(run.records[-1].data)
+        keep += [run, [DurableFuture(loop=elsewhere) for _ in range(7 * n + 3)]]  # other addresses in the next run
+    assert len(logged) == 1
+    elsewhere.close()
+
+
+def test_default_names_of_tasks_are_the_runs_own() -> None:
+    @workflow
+    async def body() -> Any:
+        async def helper() -> None: ...
+
+        await a(asyncio.create_task(helper()).get_name())
+
+    first, second = Run(body).start(), Run(body).start()
+    assert first.records[-1].data == second.records[-1].data
 
 
 def test_many_live_runs_do_not_slow_each_other_down() -> None:

@@ -283,6 +283,7 @@ def test_a_cancel_is_raised_once_at_the_suspension_point_and_cleanup_may_run_ste
     assert run.types[-2:] == ["step_cancelled", "step_created"]
     assert run.records[-1].payload["args"] == ["changed my mind"]
     run.cancel("again")
+    assert not run.log.ended
     run.complete("b")
     assert run.end.type == "run_cancelled"
     assert run.error["type"].endswith("CancelledError")

@@ -266,12 +266,14 @@ def test_the_logs_are_equal(
     script: Callable[[Workflows, Any], None] | None,
 ) -> None:
     logs, runs = [], []
-    for fn in (awaiting, waiting):
-        run = workflows.start(workflow(name=f"sync.{fn.__name__}")(fn), 3)
+    both = [workflow(name=f"sync.{fn.__name__}")(fn) for fn in (awaiting, waiting)]
+    for this, other in (both, reversed(both)):
+        run = workflows.start(this, 3)
         if script is not None:
             script(workflows, run)
         workflows.drive(run)
         assert_replays(run)
+        assert_replays(run, workflow=other)
         logs.append(log(run.id))
         runs.append(Run.objects.get(pk=run.id))
     assert logs[0] == logs[1]
@@ -294,7 +296,7 @@ def test_a_plain_body_survives_crashes_everywhere() -> None:
 
 
 def test_it_runs_on_whichever_thread_takes_the_turn(workflows: Workflows) -> None:
-    """A greenlet belongs to its thread: bodies are kept, and resumed from other threads than the one that began them."""
+    """A greenlet belongs to its thread, but a body that is kept is resumed from any thread."""
     from django_workflows.engine import Execution
     from django_workflows.services.event_log import read
 
@@ -421,7 +423,7 @@ def test_what_is_for_plain_bodies_says_so_elsewhere(workflows: Workflows) -> Non
 
 def test_without_greenlet_a_plain_def_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(definitions, "find_spec", lambda name: None)
-    with pytest.raises(TypeError, match=r"install django-durable-workflows\[greenlet\]"):
+    with pytest.raises(TypeError, match=r"Install django-durable-workflows\[greenlet\]"):
 
         @workflow
         def refused() -> None: ...

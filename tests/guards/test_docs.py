@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from django_workflows import conf
+import django_workflows
+from django_workflows import api, conf
+from django_workflows.context import StartOptions
 from django_workflows.exceptions import all_codes
 from django_workflows.management.subcommands import SUBCOMMANDS
 from django_workflows.rest.errors import STATUSES
@@ -45,7 +49,7 @@ class TestSettings:
 
 class TestChecks:
     def test_ids_are_all_documented(self) -> None:
-        ids = set(re.findall(r'"([EW]\d{3})"', source_of("checks.py", "lint/*.py")))
+        ids = set(re.findall(r'"([EW]\d{3})"', source_of("checks.py", "lint/*.py", "lockfile/*.py")))
         documented = {name.rpartition(".")[2] for name in rows(page("reference/checks.md"))}
         assert documented == ids
 
@@ -58,6 +62,24 @@ class TestErrors:
         classes = {cls.__name__: (code, STATUSES[code]) for code, cls in all_codes().items()}
         assert documented == {**documented, **classes}
         assert dict(documented.values()) == STATUSES
+
+
+class TestPython:
+    def test_public_names_are_all_documented(self) -> None:
+        text = page("reference/python.md") + page("reference/errors.md")
+        assert [name for name in django_workflows.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+    def test_verbs_of_the_api_are_all_documented(self) -> None:
+        own = [name for name in vars(api) if name.startswith("a") and name[1:] in vars(api)]  # those that have a twin
+        text = page("reference/python.md")
+        assert [name[1:] for name in own if not re.search(rf"\b{name[1:]}\b", text)] == []
+
+    def test_options_are_all_documented(self) -> None:
+        text = page("reference/python.md")
+        options = [field.name for field in dataclasses.fields(StartOptions)]
+        for decorator in (django_workflows.workflow, django_workflows.step):
+            options += [name for name in inspect.signature(decorator).parameters if name != "fn"]
+        assert [name for name in options if f"`{name}`" not in text] == []
 
 
 class TestCommandLine:

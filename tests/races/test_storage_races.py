@@ -37,7 +37,7 @@ from tests.support.runs import (
 )
 from tests.support.sessions import Session, race
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
 #: of each race; `make trials` runs a hundred
 ROUNDS = int(os.environ.get("ROUNDS", "4"))
 ERROR = encode_error(ValueError("no"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from django.test import TestCase, TransactionTestCase
+from django.urls import reverse
 from django.utils import timezone
 
 from django_workflows import RunFailedError, clock, step, workflow
@@ -117,6 +119,20 @@ class Behaviour:
             assert list(run.stream()) == [3, 4, 0, 1, 2]
             assert run.status() == "running"
             assert list(run.stream("other", timeout="2h")) == []  # the run has ended
+
+    def test_callers_of_webhooks_get_their_answers(self) -> None:
+        with self.settings(DJANGO_WORKFLOWS={"BASE_URL": "http://testserver"}), Workflows() as workflows:
+            run = workflows.start(work.answering, "in:1")
+            workflows.run_until_idle()
+            url = reverse("django_workflows:webhook", args=["in:1"])
+            before = workflows.now()
+            first = self.client.post(url, {"a": 1}, content_type="application/json")
+            assert (first.status_code, first.json()) == (201, {"got": {"a": 1}})
+            assert self.client.post(url).content == b"again"
+            assert workflows.now() - before < timedelta(seconds=20)
+            assert self.client.post(url).status_code == 504  # nobody answers the third one
+            assert workflows.now() - before > timedelta(seconds=29)
+            assert run.result() == "done"
 
     async def test_async_tests_have_a_twin(self) -> None:
         from django_workflows.testing import arun_workflow

@@ -7,7 +7,19 @@ from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 
-from django_workflows import create_hook, get_step_metadata, get_writable, now, race, sleep, step, workflow
+from django_workflows import (
+    WebhookRequest,
+    WebhookResponse,
+    create_hook,
+    create_webhook,
+    get_step_metadata,
+    get_writable,
+    now,
+    race,
+    sleep,
+    step,
+    workflow,
+)
 from tests.shop.models import Ledger, Order
 
 
@@ -90,6 +102,25 @@ async def streaming() -> int:
     await stream()
     await sleep("1h")
     return 1
+
+
+@step(name="kit.answer")
+def answer(request: WebhookRequest) -> None:
+    request.respond_with(WebhookResponse(201, {"got": request.json()}))
+
+
+@step(name="kit.answer_async")
+async def answer_async(request: WebhookRequest) -> None:
+    await request.arespond_with(WebhookResponse(200, "again"))
+
+
+@workflow(name="kit.answering")
+async def answering(token: str) -> str:
+    webhook = create_webhook(token=token, respond_with="manual")
+    await answer(await webhook)
+    await answer_async(await webhook)
+    await webhook
+    return "done"
 
 
 @workflow(name="kit.simple")

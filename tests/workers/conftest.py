@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
+from django_workflows.models import Run
 from django_workflows.verify import verify_runs
-from tests.workers import bodies  # noqa: F401 - defines the workflows
+from tests.workers import bodies
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,7 @@ def verified(request: pytest.FixtureRequest, transactional_db: None) -> Iterator
     if connection.vendor != "postgresql":
         pytest.skip("several processes: PostgreSQL")
     yield
-    if request.node.get_closest_marker("broken_logs") is None:
-        found = [violation for violation in verify_runs() if violation.rule != 8]  # 8: the workers have gone home
-        assert not found, [str(violation) for violation in found]
+    poison = [definition.name for definition in (bodies.looping, bodies.leaving, bodies.stubborn)]
+    sound = Run.objects.exclude(workflow__in=poison).values_list("pk", flat=True)  # the others cannot be replayed here
+    found = [violation for violation in verify_runs(list(sound)) if violation.rule != 8]  # 8: the workers have gone home
+    assert not found, [str(violation) for violation in found]

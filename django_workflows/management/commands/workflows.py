@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, OperationalError, ProgrammingError
+from django.db import DatabaseError
+from django.utils.connection import ConnectionDoesNotExist
 
 from django_workflows.exceptions import WorkflowError
 
@@ -40,8 +42,12 @@ class Command(BaseCommand):
             code = options["run"](console, argparse.Namespace(**options))
         except WorkflowError as error:
             raise CommandError(f"{error.code}: {error}") from error
-        except (OperationalError, ProgrammingError) as error:
+        except DatabaseError as error:
             raise CommandError(_database_advice(error)) from error
+        except (ImproperlyConfigured, ConnectionDoesNotExist) as error:
+            raise CommandError(f"The settings are wrong: {error}") from error
+        except UnicodeEncodeError as error:
+            raise CommandError("An argument is not text: it holds bytes that are not UTF-8.") from error
         except BrokenPipeError:
             code = 0  # `workflows list | head`
         if code:

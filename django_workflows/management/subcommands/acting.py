@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from django.core.management.base import CommandError
-
 from django_workflows import api
 
 from ..console import Console
@@ -53,10 +51,7 @@ def _wake(console: Console, options: argparse.Namespace) -> int:
 
 
 def _retry(console: Console, options: argparse.Namespace) -> int:
-    retry_run = getattr(api, "retry_run", None)
-    if retry_run is None:
-        raise CommandError("This version cannot retry runs.")
-    retry_run(options.run_id)
+    api.retry_run(options.run_id)
     console.line(f"{options.run_id} goes on from its failed step.")
     return 0
 

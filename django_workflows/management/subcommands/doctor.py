@@ -5,21 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 
+from django.core.management.base import CommandError
+
+from django_workflows import api
 from django_workflows.diagnosis import Finding, Scene, Severity, diagnose, look_around
+from django_workflows.exceptions import WorkflowError
 from django_workflows.registry import workflow_names
+from django_workflows.verify import iterate_violations
 
 from ..console import Console
 from ..values import clean, show_span
 from .subcommand import Subcommand
 
+#: rules of the validator that are about tables, not about what the log itself holds
+REPAIRABLE = frozenset({1, 5, 6, 8, 9})
 _COLOURS = {Severity.ERROR: "bad", Severity.WARNING: "busy", Severity.INFO: "faint"}
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per finding, and nothing else")
+    parser.add_argument(
+        "--repair", action="store_true", help="first make the tables say what the logs say, where they do not"
+    )
+    parser.add_argument("run_ids", metavar="RUN", nargs="*", help="with --repair: only these runs (default: all)")
 
 
 def _run(console: Console, options: argparse.Namespace) -> int:
+    if options.run_ids and not options.repair:
+        raise CommandError("Runs are named for --repair only. `workflows show RUN` says what one waits for.")
+    if options.repair:
+        _repair(console, options.run_ids or None)
     findings = diagnose()
     if options.json:
         for finding in findings:
@@ -28,6 +43,21 @@ def _run(console: Console, options: argparse.Namespace) -> int:
         _show_workers(console, look_around())
         _show_findings(console, findings)
     return 1 if any(finding.wrong for finding in findings) else 0
+
+
+def _repair(console: Console, run_ids: list[str] | None) -> None:
+    """Repair every run of which the validator says that its tables do not fit its log."""
+    suspects = dict.fromkeys(v.run_id for v in iterate_violations(run_ids) if v.run_id and v.rule in REPAIRABLE)
+    for run_id in suspects:
+        try:
+            done = api.repair_run(run_id)
+        except WorkflowError as error:
+            console.line(console.paint(f"{run_id} cannot be repaired: {error.code}: {error}", "bad"))
+            continue
+        for sentence in done or ["nothing that could be repaired was found"]:
+            console.line(f"{run_id} {clean(sentence)}")
+    if not suspects:
+        console.line("No run needs repair.")
 
 
 def _show_workers(console: Console, scene: Scene) -> None:

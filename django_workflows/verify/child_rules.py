@@ -1,0 +1,64 @@
+"""Rules 6 and 8 between runs: what a parent was told of a child is how the child ended, and it is told at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from .. import conf
+from ..models import Outbox, Run
+from ..services import database
+from ..services.children import current_children
+from .fold import same
+from .standing_rules import PATIENCE
+from .violation import LoggedEvent, Subject, Violation
+
+
+def check_news(subject: Subject) -> Iterator[Violation]:
+    """Rule 6: the end of a child in its parent's log is the one in the child's row."""
+    told = {event.record.payload["child"]: event for event in subject.created("child_completed", "child_failed")}
+    for event in told.values():
+        child = _child(subject, event)
+        if child is None or child.life:  # pruned; or retried since: it may have ended otherwise by now
+            continue
+        if child.parent_id != subject.run.id:
+            yield subject.says(6, f"event {event.sequence} is about {child.id}, the child of another run")
+        elif _status_of(event) != child.status:
+            yield subject.says(
+                6, f"event {event.sequence} says {_status_of(event)} of {child.id}, which is {child.status}"
+            )
+        elif event.type == "child_completed" and not same(event.record.payload["output"], child.output):
+            yield subject.says(6, f"event {event.sequence} holds another output than {child.id}")
+
+
+def _child(subject: Subject, event: LoggedEvent) -> Run | None:
+    """The run that the event is about: of a chain that continued as new, the last one. None for a fork's copies."""
+    if subject.run.forked_from:
+        return None
+    correlation_id = event.record.correlation_id
+    current = current_children(subject.run.id, [correlation_id]).get(correlation_id)
+    return current or Run.objects.using(database.alias()).filter(pk=event.record.payload["child"]).first()
+
+
+def _status_of(event: LoggedEvent) -> str:
+    if event.type == "child_completed":
+        return "completed"
+    return "cancelled" if event.record.payload["cancelled"] else "failed"
+
+
+def check_silence(subject: Subject) -> Iterator[Violation]:
+    """Rule 8: a run that goes on has heard of every child that ended a while ago, or the news is on its way."""
+    started = {event.record.payload["child"] for event in subject.created("child_started")}
+    told = {event.record.payload["child"] for event in subject.created("child_completed", "child_failed")}
+    if subject.ended or not started - told:
+        return
+    alias, since = database.alias(), subject.now - timedelta(seconds=PATIENCE + conf.settings.POLL_INTERVAL)
+    ended = Run.objects.using(alias).ended().filter(pk__in=started - told, completed_at__lt=since)
+    went_on = Run.objects.using(alias).filter(continued_from__in=started - told).values("continued_from")
+    on_their_way = set(Outbox.objects.using(alias).filter(target=subject.run.id).values_list("run_id", flat=True))
+    for child in ended.filter(parent_id=subject.run.id).exclude(pk__in=went_on):
+        if child.id not in on_their_way:
+            yield subject.says(8, f"{child.id} has ended, and its parent was never told")
+
+
+RULES = (check_news, check_silence)

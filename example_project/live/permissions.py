@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.permissions import BasePermission
+
+
+class StaffOrLivePage(BasePermission):
+    """Staff may do everything; whoever has the address of a live page may read that run, and that run alone."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return bool(request.user.is_staff) or (request.method == "GET" and "run_id" in view.kwargs)
+
+    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return bool(request.user.is_staff) or obj.attributes.get("page") == "live"

@@ -1,0 +1,37 @@
+"""How long after a SIGKILL a lost step begins again on a worker that lives: median and worst."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import time
+
+from trials.world import Report, World
+
+
+def run(world: World, report: Report) -> None:
+    from django_workflows.models import Event, Step, Worker
+    from tests.shop.models import Ledger
+    from tests.support.eventually import eventually
+    from trials import bodies
+
+    times: list[float] = []
+    with world.workers(processes=2, settings={"POLL_INTERVAL": 1.0}) as workers:
+        for number in range(world.count(5, 50)):
+            workers.rows()
+            key = f"r{number}"
+            run = bodies.slow_step.start(key, 60.0)
+            eventually(lambda key=key: Ledger.objects.filter(key=key).exists(), "the step runs")
+            pid = Worker.objects.get(pk=Step.objects.get(run_id=run.id).worker_id).pid
+            began = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda key=key: Ledger.objects.filter(key=key).count() == 2, "it runs again", timeout=60)
+            times.append(time.monotonic() - began)
+            run.cancel(force=True)
+        report.figures.update(
+            kills=len(times), median=f"{statistics.median(times):.2f} s", worst=f"{max(times):.2f} s"
+        )
+        if Event.objects.filter(type="step_retrying").count() != len(times):
+            report.problems.append("a step was lost that no kill explains")
+    world.judge(report, expected="cancelled", allowed=(8,))

@@ -1,0 +1,22 @@
+"""50 runs want two of five tokens each, in orders of their own: conflicts, no deadlock, nobody stuck."""
+
+from __future__ import annotations
+
+from trials.world import Report, World
+
+
+def run(world: World, report: Report) -> None:
+    from django_workflows.models import Event, Hook
+    from trials import bodies
+
+    tokens = [f"token-{n}" for n in range(5)]
+    with world.workers(processes=2):
+        calls = [(tuple(world.chance.sample(tokens, 2)), {}) for _ in range(world.count(50, 500))]
+        runs = bodies.swapping.start_many(calls)
+        if stuck := world.wait_for_ends([run.id for run in runs], 90):
+            report.problems.append(f"{len(stuck)} runs stuck: {stuck[:3]}")
+        report.figures["conflicts"] = Event.objects.filter(type="hook_conflict").count()
+        report.figures["won"] = Event.objects.filter(type="hook_created").count()
+        if Hook.objects.active().exists():
+            report.problems.append("a token is held by nobody who lives")
+        world.judge(report)
