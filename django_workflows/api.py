@@ -69,7 +69,7 @@ def start(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[An
 
 def start_or_get(
     workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
-) -> tuple[RunHandle, bool]:
+) -> tuple[RunHandle[Any], bool]:
     """As :func:`start`, and whether the run is new: False where the idempotency key named one that was there."""
     new = _new_run(workflow, options, args, kwargs)
     (run_id,) = creation.create_runs([new], ring=True)

@@ -15,6 +15,9 @@ from .. import clock
 from ..insight.estimates import bounded
 from ..insight.waiting import summary, waits_of
 from ..models import Run
+from ..statuses import RunStatus
+from .secrets import Redactor
+from .verbs import may_resume
 
 #: how many runs one action takes at most; each is named on its confirmation page
 MOST_AT_ONCE = 500
@@ -47,8 +50,11 @@ class RunChangeList(ChangeList):
             rows.reverse()
         now = clock.now()
         reasons = waits_of(rows, now)
+        told = [run for run in rows if run.blocked_reason or run.status == RunStatus.FAILED]
+        redact = Redactor(told, show=may_resume(request))
         for run in rows:  # for the columns of the list; the ModelAdmin is shared by all requests
-            run.wait_words = summary(reasons[run.pk])  # type: ignore[attr-defined]
+            run.wait_words = redact(summary(reasons[run.pk]))  # type: ignore[attr-defined]
+            run.raw_error = redact.stored(run.raw_error)  # type: ignore[attr-defined]
             run.seen_at = now  # type: ignore[attr-defined]
         self._link(rows, more, backwards)
         self.result_list: Any = rows

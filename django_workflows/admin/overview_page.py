@@ -5,31 +5,35 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
 from ..durations import humanize
 from ..insight.overview import Overview, Recent, overview
-from ..insight.payloads import failure, plain, read
+from ..insight.payloads import failure, read
 from ..insight.scale import percent
 from ..insight.words import capped, coarse, moment, short_name, span
 from ..models import Run
 from .rendering import GLYPHS, run_url
+from .secrets import Redactor
+from .verbs import may_resume
 
 #: from the bottom of a bar to its top
 _ORDER = ("completed", "running", "pending", "cancelled", "failed")
 _HEIGHT = 120
 
 
-def overview_context() -> dict[str, Any]:
+def overview_context(request: HttpRequest) -> dict[str, Any]:
     found = overview()
+    redact = Redactor([*found.blocked, *found.failed], show=may_resume(request))
     return {
         "overview": found,
         "list_url": reverse("admin:django_workflows_run_changelist"),
         "counts": _counts(found),
         "chart": _chart(found.recent),
-        "blocked": [_listed(run, found) for run in found.blocked],
-        "failed": [_listed(run, found) for run in found.failed],
+        "blocked": [_listed(run, found, redact) for run in found.blocked],
+        "failed": [_listed(run, found, redact) for run in found.failed],
         "workflows": _workflows(found),
         "queues": _queues(found),
         "steps": _steps(found),
@@ -87,14 +91,14 @@ def _chart(recent: Recent) -> dict[str, Any]:
     }
 
 
-def _listed(run: Run, found: Overview) -> dict[str, Any]:
+def _listed(run: Run, found: Overview, redact: Redactor) -> dict[str, Any]:
     ended = run.completed_at or run.created_at
-    error = failure(read(plain(run.raw_error)))  # type: ignore[attr-defined]
+    error = failure(read(redact.stored(run.raw_error)))  # type: ignore[attr-defined]
     return {
         "name": short_name(run.workflow),
         "id": run.pk,
         "url": run_url(run.pk),
-        "reason": capped(run.blocked_reason, 240),
+        "reason": capped(redact(run.blocked_reason), 240),
         "tries": run.blocked_count,
         "error": capped(error.sentence, 200) if error is not None else run.error_code,
         "ago": coarse(ended, found.now),

@@ -127,7 +127,7 @@ class RunAdmin(_ModelAdmin):
     @admin.display(description=_("Waits for, or how it ended"))
     def what(self, run: Any) -> SafeString:
         if run.status == "failed":
-            found = failure(read(plain(run.raw_error)))
+            found = failure(read(run.raw_error))
             look, words = "wf-failed-words", capped(found.sentence if found else "", 160)
         else:
             look, words = "wf-words", run.wait_words
@@ -206,7 +206,7 @@ class RunAdmin(_ModelAdmin):
         if event is None:
             raise Http404
         raw = with_raw(rows, ["data"]).values_list("raw_data", flat=True)[0]
-        text = Redactor(event.run, show=may_resume(request)).event(event.type, plain(raw) or "")
+        text = Redactor([event.run], show=may_resume(request)).event(event.type, plain(raw) or "")
         return _value(request, text)
 
     def value_view(self, request: HttpRequest, run_id: str, name: str) -> HttpResponse:
@@ -215,7 +215,7 @@ class RunAdmin(_ModelAdmin):
         run = run_page.load(run_id)
         if run is None or name not in ("input", "output", "error"):
             raise Http404
-        text = Redactor(run, show=may_resume(request))(plain(getattr(run, f"raw_{name}")))
+        text = Redactor([run], show=may_resume(request)).stored(getattr(run, f"raw_{name}"))
         return _value(request, text or "")
 
     def act_view(self, request: HttpRequest, run_id: str, verb: str) -> HttpResponse:
@@ -237,7 +237,7 @@ class RunAdmin(_ModelAdmin):
             "title": _("Workflows at a glance"),
             "opts": self.opts,
             "media": self.media,
-            **overview_context(),
+            **overview_context(request),
         }
         return TemplateResponse(request, "admin/django_workflows/overview.html", context)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 from zlib import crc32
 
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from .. import clock
 from ..durations import humanize
-from ..insight.payloads import Failure, failure, plain, read, shown, with_raw
+from ..insight.payloads import Failure, failure, read, shown, with_raw
 from ..insight.possible import open_hooks, open_waits, possible
 from ..insight.rows import rows_of
 from ..insight.timeline import timeline
@@ -64,8 +65,8 @@ def version(run: Run, now: datetime) -> str:
 def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
     """The context of ``run_live.html``."""
     now = clock.now()
-    redact = Redactor(run, show=may_resume(request))
-    found = failure(read(redact(plain(run.raw_error))))  # type: ignore[attr-defined]
+    redact = Redactor([run], show=may_resume(request))
+    found = failure(read(redact.stored(run.raw_error)))  # type: ignore[attr-defined]
     active = run.status not in TERMINAL_RUN
     return {
         "run": run,
@@ -74,7 +75,7 @@ def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "active": active,
         "status": "blocked" if active and run.blocked_reason else run.status,
         "glyph": GLYPHS["blocked" if active and run.blocked_reason else run.status],
-        "reasons": waits_for(run, now),
+        "reasons": [replace(reason, text=redact(reason.text)) for reason in waits_for(run, now)],
         "failure": found,
         "headline": _headline(run, found, now),
         "facts": _facts(run, now),
@@ -84,7 +85,7 @@ def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "values": _values(run, redact),
         "commands": _commands(request, run),
         "streams": _streams(run),
-        **_timeline(request, run, now),
+        **_timeline(request, run, redact, now),
         **_log(request, run),
     }
 
@@ -168,7 +169,7 @@ def _hooks(request: HttpRequest, run: Run, now: datetime) -> list[dict[str, Any]
 def _values(run: Run, redact: Redactor) -> list[dict[str, Any]]:
     values = []
     for name, label in (("input", _("Input")), ("output", _("Output"))):
-        text = redact(plain(getattr(run, f"raw_{name}")))
+        text = redact.stored(getattr(run, f"raw_{name}"))
         if text is not None and not (name == "output" and run.status != "completed" and text == "null"):
             url = reverse("admin:django_workflows_run_value", args=[run.pk, name])
             values.append({"label": label, "value": shown(text), "url": url, "name": name})
@@ -188,6 +189,8 @@ def _commands(request: HttpRequest, run: Run) -> list[tuple[str, str]]:
     ]
     if run.status not in TERMINAL_RUN:
         commands.append((_("Cancel"), f"python manage.py workflows cancel {run.pk}"))
+        hooks = open_hooks(run)[:1] if may_resume(request) else []
+        commands.extend((_("Resume"), f"python manage.py workflows resume {quote(h.token)} '{{}}'") for h in hooks)
     elif run.status == "failed":
         commands.append((_("Retry"), f"python manage.py workflows retry {run.pk}"))
     for name in ("run-detail", "run_detail", "run"):
@@ -203,9 +206,9 @@ def _commands(request: HttpRequest, run: Run) -> list[tuple[str, str]]:
 # --- timeline --------------------------------------------------------------------------------------------------------
 
 
-def _timeline(request: HttpRequest, run: Run, now: datetime) -> dict[str, Any]:
+def _timeline(request: HttpRequest, run: Run, redact: Redactor, now: datetime) -> dict[str, Any]:
     fold = request.GET.get("scale") != "linear"
-    drawn = timeline(run, start=_number(request, "from"), fold=fold, now=now)
+    drawn = timeline(run, start=_number(request, "from"), fold=fold, now=now, stored=redact.stored)
     if drawn is None:
         return {"rows": []}
     rows = rows_of(drawn)

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
+from ..insight.payloads import plain
 from ..insight.words import is_secret, masked
 from ..models import Hook, Run
 from ..services import database
 
+#: tokens that are looked for
+MOST = 2000
 _SEED = re.compile(r'("seed"\s*:\s*)"[^"]*"')
 
 
 class Redactor:
-    """Replaces a run's secret tokens in encoded text, wherever they turn up. With ``show`` only the seed is hidden."""
+    """Replaces the runs' secret tokens in text, wherever they turn up. With ``show`` only the seed is hidden."""
 
-    def __init__(self, run: Run, *, show: bool) -> None:
+    def __init__(self, runs: Sequence[Run], *, show: bool) -> None:
         self._tokens: list[tuple[str, str]] = []
-        if show:
+        ids = [run.pk for run in runs]
+        if show or not ids:
             return
-        rows = Hook.objects.using(database.alias()).filter(run_id=run.pk).values_list("token", "is_webhook")
-        for token, is_webhook in rows[:1000]:
+        rows = Hook.objects.using(database.alias()).filter(run_id__in=ids).values_list("token", "is_webhook")
+        for token, is_webhook in rows[:MOST]:
             if is_secret(token, is_webhook):
                 written = json.dumps(token)[1:-1]
                 self._tokens.append((written, masked(token, is_webhook)))
 
-    def __call__(self, text: str | None) -> str | None:
-        if text is None:
-            return None
+    def __call__(self, text: str) -> str:
         for token, instead in self._tokens:
             text = text.replace(token, instead)
         return text
@@ -36,4 +39,9 @@ class Redactor:
         """The data of an event. The seed of a run's random numbers is shown to nobody."""
         if type == "run_created":
             text = _SEED.sub(r'\1"(not shown)"', text)
-        return self(text) or ""
+        return self(text)
+
+    def stored(self, text: str | None) -> str | None:
+        """A payload column's text, decrypted where it has to be."""
+        found = plain(text)
+        return None if found is None else self(found)

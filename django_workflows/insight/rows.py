@@ -75,8 +75,6 @@ class Row:
     child: str = ""
     #: where the child is shown; set by the door
     link: str = ""
-    #: of an active hook, for its actions
-    token: str = ""
     is_open: bool = False
     members: int = 1
 
@@ -194,7 +192,6 @@ def _hook_row(drawn: Timeline, lane: Lane) -> Row:
     row = Row("hook", label, label, outcome, aside, f"{label}, {outcome}: {aside}")
     if hook is not None:
         row.facts.append(("Id", hook.pk))
-        row.token = hook.token if hook.disposed_at is None and lane.end is None else ""
     for number, mark in enumerate((m for m in lane.marks if m.kind == "delivery"), 1):
         if number > _SLOWEST:
             row.facts.append(("…", f"{deliveries - _SLOWEST} more deliveries are in the log"))

@@ -6,7 +6,7 @@ one name share a row, and the part of the log that is drawn is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,12 +56,22 @@ class Timeline:
     children: dict[str, Run] = field(default_factory=dict)
 
 
-def timeline(run: Run, *, start: int | None = None, fold: bool = True, now: datetime | None = None) -> Timeline | None:
-    """The drawing of this run from event ``start`` on; by default the end of its log. None: there is no such event."""
+def timeline(
+    run: Run,
+    *,
+    start: int | None = None,
+    fold: bool = True,
+    now: datetime | None = None,
+    stored: Callable[[str | None], str | None] = plain,
+) -> Timeline | None:
+    """The drawing of this run from event ``start`` on; by default the end of its log. None: there is no such event.
+
+    ``stored`` turns a column's text into encoded JSON; it may leave out what is not to be seen.
+    """
     now = now or clock.now()
     total = run.last_sequence
     first = max(1, total - WINDOW + 1) if start is None else max(1, start)
-    facts = _facts(run, first)
+    facts = _facts(run, first, stored)
     if not facts:
         return None
     own, lanes = draw_lanes(facts)
@@ -82,15 +92,15 @@ def timeline(run: Run, *, start: int | None = None, fold: bool = True, now: date
     return drawn
 
 
-def _facts(run: Run, first: int) -> list[Fact]:
+def _facts(run: Run, first: int, stored: Callable[[str | None], str | None]) -> list[Fact]:
     told = Case(When(type__in=_TOLD, then=Cast(F("data"), TextField())), default=Value(None), output_field=TextField())
     rows = Event.objects.using(database.alias()).filter(run_id=run.pk, sequence__gte=first).order_by("sequence")
     columns = rows.annotate(told=told).values_list("sequence", "type", "correlation_id", "created_at", "told")
-    return [Fact(n, kind, cid, at, _fields(text)) for n, kind, cid, at, text in columns[:WINDOW]]
+    return [Fact(n, kind, cid, at, _fields(stored(text))) for n, kind, cid, at, text in columns[:WINDOW]]
 
 
 def _fields(text: str | None) -> dict[str, Any]:
-    data = read(plain(text))
+    data = read(text)
     return data if isinstance(data, dict) else {}
 
 

@@ -102,7 +102,7 @@ async def webhook(request: HttpRequest, token: str) -> HttpResponse:
     try:
         if request.method in ("HEAD", "OPTIONS"):
             await sync_to_async(_find)(request, token)
-            response = HttpResponse(headers={"Allow": METHODS})
+            response = _render(WebhookResponse(200, headers={"Allow": METHODS}))
         else:
             response = await _deliver(request, token)
     except WorkflowError as error:

@@ -98,7 +98,7 @@ class TestActing:
         page = visit(operator).open(reverse(LIST))
         page.locator("#action-toggle").check()
         page.locator("select[name=action]").select_option("wake_runs")
-        page.get_by_role("button", name="Go").click()
+        page.locator(".actions button").click()
         expect(page.locator(".wf-count")).to_contain_text("3 of 4 chosen")
         expect(page.locator(".wf-left-alone")).to_contain_text("1 left alone")
         page.get_by_role("button", name="Wake now (3)").click()

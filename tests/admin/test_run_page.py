@@ -107,6 +107,21 @@ class TestSecrets:
         assert not any(self.TOKEN in text for text in texts)
         assert "Zk3v…" in texts[1]
 
+    def test_nor_is_it_told_by_an_error_that_quotes_it(self, client: Client, story: Story) -> None:
+        gone = ConnectionError(f"404 for https://shop.example/workflows/webhooks/{self.TOKEN}/")
+        story.create("step:a:1", "shop.a").begin("step:a:1").retry("step:a:1", gone, 60)
+        texts = [page(client, story)]
+        story.block(f"Replay diverged: the log says hook {self.TOKEN}")
+        texts.append(page(client, story))
+        for url in (reverse("admin:django_workflows_run_changelist"), reverse("admin:django_workflows_overview")):
+            texts.append(client.get(url).content.decode())
+        story.fail(gone)
+        texts.append(page(client, story))
+        for url in (reverse("admin:django_workflows_run_changelist"), reverse("admin:django_workflows_overview")):
+            texts.append(client.get(url).content.decode())
+        assert not any(self.TOKEN in text for text in texts)
+        assert "404 for https://shop.example" in texts[-1]
+
     def test_those_who_may_resume_see_it(self, operator: User, story: Story) -> None:
         assert self.TOKEN in page(log_in(operator), story)
 

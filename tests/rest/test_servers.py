@@ -17,7 +17,7 @@ import pytest
 from django.db import connection
 
 from django_workflows import api
-from django_workflows.models import Hook, Run, WebhookCall
+from django_workflows.models import Hook, WebhookCall
 from django_workflows.workers.process import WorkerProcess
 
 from . import flows

@@ -80,11 +80,11 @@ class Behaviour:
 
     def test_children_tokens_and_retries_are_the_same_every_time(self) -> None:
         @workflow(name="kit.tokens")
-        async def tokens() -> tuple[str, str, list[str]]:
+        async def tokens() -> tuple[str, str, str]:
             with create_hook() as hook:
                 child = await work.simple.astart(1)
                 await work.flaky()
-                return hook.token, child.id, await work.parent()
+                return hook.token, child.id, await child.aresult()
 
         assert survives_crash_everywhere(tokens)
 

@@ -64,12 +64,13 @@ async def _gather(*trees: Tree) -> list[Any]:
 
 
 async def _group(*trees: Tree) -> Any:
+    failed = 0
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(grow(tree)) for tree in trees]
     except* ValueError as errors:
-        return f"{len(errors.exceptions)} failed"
-    return [task.result() for task in tasks]
+        failed = len(errors.exceptions)
+    return f"{failed} failed" if failed else [task.result() for task in tasks]
 
 
 async def _race(*trees: Tree) -> Any:
