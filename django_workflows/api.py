@@ -12,15 +12,9 @@ from asgiref.sync import sync_to_async
 
 from . import streaming
 from .context import StartOptions
-from .control import afork_run as afork_run
-from .control import aplan_fork as aplan_fork
-from .control import aretry_run as aretry_run
-from .control import fork_run as fork_run
-from .control import plan_fork as plan_fork
-from .control import retry_run as retry_run
+from .control import afork_run, aplan_fork, aretry_run, fork_run, plan_fork, retry_run
 from .definitions import Workflow
-from .delivery import aresume_webhook as aresume_webhook
-from .delivery import resume_webhook as resume_webhook
+from .delivery import aresume_webhook, resume_webhook
 from .durations import parse
 from .exceptions import HookNotFoundError, RunNotFoundError, WorkflowError
 from .handles import RunHandle
@@ -35,6 +29,39 @@ from .services.transactions import TRIES, in_transaction
 from .services.transition import Transition
 from .services.write import write
 from .statuses import RunStatus
+
+__all__ = [
+    "acancel_run",
+    "adispose_hook",
+    "afork_run",
+    "aget_hook_by_token",
+    "aget_run",
+    "aplan_fork",
+    "arepair_run",
+    "aresume_hook",
+    "aresume_webhook",
+    "aretry_run",
+    "astart_by_name",
+    "aunblock_run",
+    "awake_run",
+    "cancel_run",
+    "client",
+    "dispose_hook",
+    "fork_run",
+    "get_hook_by_token",
+    "get_run",
+    "plan_fork",
+    "repair_run",
+    "resume_hook",
+    "resume_webhook",
+    "retry_run",
+    "start",
+    "start_by_name",
+    "start_many",
+    "start_or_get",
+    "unblock_run",
+    "wake_run",
+]
 
 # --- starting --------------------------------------------------------------------------------------------------------
 

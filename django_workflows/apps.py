@@ -14,9 +14,12 @@ class DjangoWorkflowsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import api, context
-        from . import checks  # noqa: F401 - registers the system checks
-        from . import lockfile  # noqa: F401 - registers the check of the lock file
+        from . import (
+            api,
+            checks,  # noqa: F401 - registers the system checks
+            context,
+            lockfile,  # noqa: F401 - registers the check of the lock file
+        )
         from .lint import system_check  # noqa: F401 - registers the checks of bodies
 
         context.install_client(api.client)

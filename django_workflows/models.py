@@ -25,7 +25,6 @@ from .sealing import seal, unseal
 from .serialization import Encoded, dumps, loads
 from .statuses import ACTIVE_RUN, ACTIVE_STEP, TERMINAL_RUN, RunStatus, StepStatus, WaitStatus
 
-
 if TYPE_CHECKING:
     _TextField = models.TextField[Any, Any]
     _DateTimeField = models.DateTimeField[Any, Any]
@@ -85,13 +84,11 @@ class AttributesIndex(GinIndex):
     ) -> Statement:
         if schema_editor.connection.vendor != "postgresql":
             return Statement("SELECT 1")
-        return super().create_sql(model, schema_editor, using=using, **kwargs)  # type: ignore[no-any-return]
+        return super().create_sql(model, schema_editor, using=using, **kwargs)
 
-    def remove_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, **kwargs: Any
-    ) -> Statement:
+    def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, **kwargs: Any) -> str:
         if schema_editor.connection.vendor != "postgresql":
-            return Statement("SELECT 1")
+            return "SELECT 1"
         return super().remove_sql(model, schema_editor, **kwargs)
 
 

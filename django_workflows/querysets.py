@@ -34,9 +34,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Runs that carry all these attributes."""
         found = self
         for key, value in attributes.items():
-            found = found.filter(**{"attributes__contains": {key: value}}) if self._has_containment() else found.filter(
-                **{f"attributes__{key}": value}
-            )
+            if self._has_containment():
+                found = found.filter(attributes__contains={key: value})
+            else:
+                found = found.filter(**{f"attributes__{key}": value})
         return found
 
     def _has_containment(self) -> bool:

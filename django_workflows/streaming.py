@@ -111,7 +111,7 @@ async def astream(
     run_id: str,
     name: str,
     start_index: int = 0,
-    timeout: Duration | None = None,  # noqa: ASYNC109 - between chunks, not of the whole
+    timeout: Duration | None = None,
 ) -> AsyncIterator[Any]:
     """Like :func:`stream`, in async code."""
     async for page in apages(run_id, name, start_index, _seconds(timeout)):

@@ -8,7 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.verified import verified as verified
+from tests.support.verified import verified
+
+__all__ = ["verified"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 

@@ -1,4 +1,7 @@
-"""``python -m trials [NAME…] [--long] [--seed N]``: each trial in a process and a PostgreSQL of its own. Exit code 1 if one fails."""
+"""``python -m trials [NAME…] [--long] [--seed N]``: each trial has a process and a PostgreSQL of its own.
+
+The exit code is 1 if one fails.
+"""
 
 from __future__ import annotations
 

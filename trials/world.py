@@ -127,7 +127,8 @@ def attempts_explained(report: Report) -> None:
         if event.payload.get("lost"):
             lost += 1
         else:
-            report.problems.append(f"{event.run_id}: attempt {event.payload['attempt']} failed: {event.payload['error']['message']}")
+            attempt, message = event.payload["attempt"], event.payload["error"]["message"]
+            report.problems.append(f"{event.run_id}: attempt {attempt} failed: {message}")
     report.figures.update(repeated_attempts=repeated, lost_attempts=lost)
     if repeated != lost:
         report.problems.append(f"{repeated} repeated attempts, {lost} losses")

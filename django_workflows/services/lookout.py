@@ -207,7 +207,7 @@ def wait(source: Source, question: Question, timeout: float | None) -> Any:
     return _given(answers[0])
 
 
-async def await_answer(source: Source, question: Question, timeout: float | None) -> Any:  # noqa: ASYNC109 - as wait()
+async def await_answer(source: Source, question: Question, timeout: float | None) -> Any:
     """Like :func:`wait`, without blocking the event loop or a thread."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Any] = loop.create_future()

@@ -66,7 +66,7 @@ class Listener:
             try:
                 self._listen_once()
                 pause = 0.1
-            except Exception:  # the database is away: those who wait poll meanwhile
+            except Exception:  # noqa: BLE001 - the database is away: those who wait poll meanwhile
                 self.ready.clear()
                 time.sleep(pause)
                 pause = min(pause * 2, 5.0)

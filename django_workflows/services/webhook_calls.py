@@ -39,7 +39,8 @@ def expire_call(call_id: str) -> WebhookResponse | None:
     rows = WebhookCall.objects.using(database.alias()).filter(pk=call_id)
     if rows.filter(answered_at__isnull=True).update(expired_at=database.now()):
         return None
-    return rows.values_list("response", flat=True).first()
+    answer: WebhookResponse | None = rows.values_list("response", flat=True).first()
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

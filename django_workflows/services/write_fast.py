@@ -302,10 +302,8 @@ def _one_statement(
     wide: bool, events: int, new_steps: int, changed_steps: int, new_waits: int, changed_waits: int
 ) -> str:
     changes = ", ".join(f"{name} = %s::{type}" for name, type, _ in (_WIDE if wide else _NARROW))
-    parts = [
-        f"run AS (UPDATE django_workflows_run SET {changes} WHERE id = %s AND last_sequence = %s::int "
-        "AND last_event_at = %s::timestamptz RETURNING id)"
-    ]
+    fence = "id = %s AND last_sequence = %s::int AND last_event_at = %s::timestamptz"
+    parts = [f"run AS (UPDATE django_workflows_run SET {changes} WHERE {fence} RETURNING id)"]
     for table, columns, count in (
         ("event", _columns(_EVENT), events),
         ("step", _BEGUN_STEP, new_steps),

@@ -92,5 +92,5 @@ class DrivingClient:
             self._workflows.drive(run_id, timeout)
         return api.client.result(run_id, 0)
 
-    async def aresult(self, run_id: str, timeout: Any) -> Any:  # noqa: ASYNC109 - on the virtual clock
+    async def aresult(self, run_id: str, timeout: Any) -> Any:
         return await sync_to_async(self.result)(run_id, timeout)

@@ -158,7 +158,7 @@ class Advancer:
     def known_steps(self) -> set[str]:
         """Steps that are in hand, or whose outcome waits to be recorded."""
         waiting = [*self._inbox, *(outcome for _, work in self._deferred for outcome in work.outcomes)]
-        return {outcome.attempt.step.id for outcome in waiting} | set(list(self.in_hand))
+        return {outcome.attempt.step.id for outcome in waiting} | set(self.in_hand)
 
     @property
     def claim_limit(self) -> int:
@@ -186,7 +186,7 @@ class Advancer:
 
         Where many runs are under way, gathering pays more than promptness: the main loop is told instead.
         """
-        if self.gather is not None and (self._crowd.many or self.more_due and self.room):
+        if self.gather is not None and (self._crowd.many or (self.more_due and self.room)):
             self.gather()
         if self._crowd.many and self.gather is not None:
             return
@@ -312,7 +312,7 @@ class Advancer:
             self._advance.decide(result.transition, body, locked=False)
         except NeedsLockError:
             upgrades.append(result)
-        except Exception:  # told in full by the locked way, which does it again from the log
+        except Exception:  # noqa: BLE001 - told in full by the locked way, which does it again from the log
             self._give_up(result, leftover)
         else:
             self._start_steps(result)

@@ -130,7 +130,7 @@ class Doorbell:
         self._retry_at = time.monotonic() + 1.0
         try:
             self.open()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the next second tries again
             self.close()
             return False
         return True

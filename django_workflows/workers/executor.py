@@ -51,7 +51,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
         return Completed(attempt, output)
     except ChunksNotSavedError:
         return HandedBack(attempt)
-    except BaseException as error:  # SystemExit too: a step's end is never its worker's
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: a step's end is never its worker's
         if not attempt.definition.atomic:  # what an atomic step wrote goes with its transaction
             with suppress(Exception):
                 runtime.flush()
@@ -231,7 +231,7 @@ class Executor:
             await runtime.aflush()
         except ChunksNotSavedError:
             outcome = HandedBack(attempt)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - likewise
             with suppress(Exception):
                 await runtime.aflush()
             outcome = classify(attempt, error)

@@ -110,15 +110,14 @@ class TestSecrets:
     def test_nor_is_it_told_by_an_error_that_quotes_it(self, client: Client, story: Story) -> None:
         gone = ConnectionError(f"404 for https://shop.example/workflows/webhooks/{self.TOKEN}/")
         story.create("step:a:1", "shop.a").begin("step:a:1").retry("step:a:1", gone, 60)
+        urls = [reverse("admin:django_workflows_run_changelist"), reverse("admin:django_workflows_overview")]
         texts = [page(client, story)]
         story.block(f"Replay diverged: the log says hook {self.TOKEN}")
         texts.append(page(client, story))
-        for url in (reverse("admin:django_workflows_run_changelist"), reverse("admin:django_workflows_overview")):
-            texts.append(client.get(url).content.decode())
+        texts += [client.get(url).content.decode() for url in urls]
         story.fail(gone)
         texts.append(page(client, story))
-        for url in (reverse("admin:django_workflows_run_changelist"), reverse("admin:django_workflows_overview")):
-            texts.append(client.get(url).content.decode())
+        texts += [client.get(url).content.decode() for url in urls]
         assert not any(self.TOKEN in text for text in texts)
         assert "404 for https://shop.example" in texts[-1]
 

@@ -13,6 +13,8 @@ from tests.control import bodies
 from tests.control.bodies import World
 from tests.control.conftest import Work
 
+pytestmark = pytest.mark.sqlite
+
 
 def child_of(run_id: str) -> Run:
     return Run.objects.get(parent_id=run_id)

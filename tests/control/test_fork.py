@@ -10,6 +10,8 @@ from tests.control import bodies
 from tests.control.bodies import World
 from tests.control.conftest import Work
 
+pytestmark = pytest.mark.sqlite
+
 
 class TestForkRun:
     def test_takes_over_what_came_before_the_step_and_runs_the_rest(self, work: Work, world: World) -> None:

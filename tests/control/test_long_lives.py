@@ -14,6 +14,8 @@ from tests.control import bodies
 from tests.control.bodies import World
 from tests.control.conftest import Work
 
+pytestmark = pytest.mark.sqlite
+
 
 class TestContinueAsNew:
     def test_hands_over_to_a_run_with_an_empty_log(self, work: Work, world: World) -> None:

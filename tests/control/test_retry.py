@@ -17,6 +17,8 @@ from tests.control import bodies
 from tests.control.bodies import World
 from tests.control.conftest import Work
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def late(_tables: None) -> Iterator[None]:

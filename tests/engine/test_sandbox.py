@@ -56,7 +56,7 @@ TOUCHES: dict[str, Callable[[], Any]] = {
     "connect": lambda: socket.create_connection(("127.0.0.1", 9)),
     "resolve": lambda: socket.getaddrinfo("localhost", 80),
     "datagram": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("127.0.0.1", 9)),
-    "start": lambda: some_workflow.start(),  # noqa: PLW0108  (defined below)
+    "start": lambda: some_workflow.start(),
     "start_many": lambda: some_workflow.start_many([((), {})]),
     "call": lambda: charge.call(1),
     "write": lambda: get_writable().write(1),

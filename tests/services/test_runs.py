@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction as db_transaction
 
-from django_workflows import api
+from django_workflows import api, events
 from django_workflows.commands import CompleteRun, FailRun
 from django_workflows.exceptions import (
     EntityConflictError,
@@ -23,7 +23,6 @@ from django_workflows.serialization import Encoded, dumps, encode_error
 from django_workflows.services import attributes, creation, hooks, locking, retention, runs, waits
 from django_workflows.services.event_log import append
 from django_workflows.services.runs import NewRun
-from django_workflows import events
 from tests.support.runs import (
     INPUT,
     UNKNOWN,
@@ -169,8 +168,9 @@ class TestAppend:
         run_id = started_run()
         with transition(run_id) as t:
             end(t)
-        for event in (events.StepCancelled(), events.WaitCompleted(False), events.HookReceived(1, None),
-                      events.RunCancelRequested(None, False), events.AttributesSet({}), events.RunStarted(None, "v")):  # fmt: skip
+        late = [events.StepCancelled(), events.WaitCompleted(False), events.HookReceived(1, None)]
+        late += [events.RunCancelRequested(None, False), events.AttributesSet({}), events.RunStarted(None, "v")]
+        for event in late:
             with pytest.raises(RunNotActiveError), transition(run_id) as t:
                 append(t, event, "x:1")
 

@@ -15,7 +15,18 @@ from django_workflows.commands import FailRun
 from django_workflows.exceptions import FenceConflictError
 from django_workflows.models import Event, Hook, Outbox, Run, Step, Wait
 from django_workflows.serialization import Encoded, dumps
-from django_workflows.services import attributes, creation, database, hooks, locking, runs, steps, waits, write_fast, write_plain
+from django_workflows.services import (
+    attributes,
+    creation,
+    database,
+    hooks,
+    locking,
+    runs,
+    steps,
+    waits,
+    write_fast,
+    write_plain,
+)
 from django_workflows.services import write as writer
 from tests.support.runs import add_hook, add_step, add_wait, end, new_run, transition
 

@@ -9,24 +9,24 @@ from django.utils import timezone, translation
 from django_workflows import step, workflow
 
 
-class CannotBeRebuilt(Exception):  # noqa: N818
+class CannotBeRebuilt(Exception):
     """Its constructor wants what its ``args`` do not hold."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one}-{two}")
 
 
-class CannotBeEncoded(Exception):  # noqa: N818
+class CannotBeEncoded(Exception):
     def __init__(self) -> None:
         super().__init__(object(), {1, (2, object())})
 
 
-class CannotBeShown(Exception):  # noqa: N818
+class CannotBeShown(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no")
 
 
-class CannotBeRead(Exception):  # noqa: N818
+class CannotBeRead(Exception):
     def __init__(self, *args: Any) -> None:
         if args:
             raise ValueError("not from args")
@@ -36,7 +36,7 @@ class CannotBeRead(Exception):  # noqa: N818
 def raising(kind: str) -> None:
     raise {"rebuilt": lambda: CannotBeRebuilt(1, 2), "encoded": CannotBeEncoded, "shown": CannotBeShown,
            "read": CannotBeRead, "group": lambda: ExceptionGroup("g", [ValueError("a"), CannotBeRebuilt(1, 2)]),
-           "unicode": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")}[kind]()  # fmt: skip
+           "unicode": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")}[kind]()  # noqa: RSE102 # fmt: skip
 
 
 @workflow
@@ -48,7 +48,7 @@ async def passing_on(kind: str) -> None:
 async def catching(kind: str) -> str:
     try:
         await raising(kind)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return type(error).__name__
     return ""
 

@@ -203,7 +203,7 @@ def exiting(code: int) -> None:
 async def exiting_run() -> None:
     try:
         await exiting(3)
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         raise ValueError(f"{type(error).__name__}") from None
 
 
@@ -254,7 +254,7 @@ def poisoned(key: str) -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO django_workflows_worker (id) VALUES (NULL)")
-    except Exception:  # noqa: BLE001
+    except Exception:
         pass
     return "committed?"
 
