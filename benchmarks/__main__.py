@@ -39,12 +39,15 @@ def main() -> int:
     ):
         theatre = Theatre(server, log, Path(files))
         where = machine.described(server.url, _settings(), PEERS[0].python)
-        for repetition in range(options.repeat):
-            for group, members in groupby(workloads, key=lambda workload: workload.group):
-                for engine, chosen in _turns(engines, list(members), repetition):
-                    found = list(_play(theatre, engine, group, chosen, options, repetition))
-                    report.write_raw(found, raw)
-                    figures += found
+        try:
+            for repetition in range(options.repeat):
+                for group, members in groupby(workloads, key=lambda workload: workload.group):
+                    for engine, chosen in _turns(engines, list(members), repetition):
+                        found = list(_play(theatre, engine, group, chosen, options, repetition))
+                        report.write_raw(found, raw)
+                        figures += found
+        except KeyboardInterrupt:  # the table of what there is
+            where += " Interrupted."
         where += f" Repetitions: {options.repeat}. Other processes took {bystanders.share():.0%} of the processors."
     text = "\n\n".join([where, *_tables(figures, engines)])
     raw.with_suffix(".md").write_text(text + "\n")

@@ -155,7 +155,11 @@ class Stage:
         if self._client is not None:
             assert self._client.stdin is not None
             self._client.stdin.close()
-            self._client.wait(20)
+            try:
+                self._client.wait(10)
+            except subprocess.TimeoutExpired:  # in the middle of something, as after Ctrl-C
+                self._client.kill()
+                self._client.wait()
             self._client = None
 
     # --- the client --------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ TRIALS = (
     "silence",
     "clocks",
     "poison",
+    "children",
+    "rolling_deploy",
     "volume",
 )
 
@@ -62,7 +64,16 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     failed = []
     for name in options.names or TRIALS:
-        command = [sys.executable, "-m", "trials", name, "--here", "--seed", str(seed), *(["--long"] if options.long else [])]
+        command = [
+            sys.executable,
+            "-m",
+            "trials",
+            name,
+            "--here",
+            "--seed",
+            str(seed),
+            *(["--long"] if options.long else []),
+        ]
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
     print(f"failed: {' '.join(failed)} (seed {seed})" if failed else "all trials passed")

@@ -7,13 +7,12 @@ import time
 from trials.world import Report, World
 
 
-def run(world: World) -> Report:
+def run(world: World, report: Report) -> None:
     """200 parents with 5 instant children each; Fibonacci by recursion, depth 10, on 4 slots."""
     from django_workflows.models import Outbox, Run
     from tests.control import bodies
     from tests.support.processes import Workers
 
-    report = Report("children")
     options = {"settings_module": "trials.settings", "log": world.directory / "children.log"}
     with Workers("tests.control.bodies", processes=2, concurrency=2, **options):
         begun = time.monotonic()
@@ -33,7 +32,6 @@ def run(world: World) -> Report:
     if owed := Outbox.objects.count():
         report.problems.append(f"{owed} rows are left in the outbox")
     world.judge(report)
-    return report
 
 
 def _await(world: World, report: Report, run_ids: list[str], what: str) -> None:

@@ -29,7 +29,9 @@ def run(world: World, report: Report) -> None:
         if frozen or freezes >= world.count(2, 10):
             return
         busy = Step.objects.running().values("worker_id")
-        candidates = list(Worker.objects.alive().filter(pk__in=busy, pid__in=workers.pids()).values_list("pid", flat=True))
+        candidates = list(
+            Worker.objects.alive().filter(pk__in=busy, pid__in=workers.pids()).values_list("pid", flat=True)
+        )
         if candidates:
             pid = world.chance.choice(candidates)
             os.kill(pid, signal.SIGSTOP)

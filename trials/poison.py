@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trials.world import Report, World
 
 
-def run(world: World, report: Report) -> None:
+def _parked(run_id: str) -> Any:
     from django_workflows.models import Run
     from tests.support.eventually import eventually
+
+    return eventually(lambda: Run.objects.blocked().filter(pk=run_id).first(), "the run is parked", timeout=60)
+
+
+def run(world: World, report: Report) -> None:
     from trials import bodies
 
     settings = {"HANG_TIMEOUT": 2.0, "MAX_CRASHES": 2, "CACHE_SIZE": 1}
     with world.workers(processes=3, settings=settings):
-        bad = [bodies.looping.start(), bodies.leaving.start(), bodies.diverging.start()]
+        bad: list[Any] = [bodies.looping.start(), bodies.leaving.start(), bodies.diverging.start()]
         healthy = bodies.six_steps.start_many([((f"h{n}",), {}) for n in range(world.count(100, 400))])
         if left := world.wait_for_ends([run.id for run in healthy], 120):
             report.problems.append(f"{len(left)} healthy runs stuck: {left[:3]}")
         for run in bad[:2]:
-            row = eventually(lambda run=run: Run.objects.blocked().filter(pk=run.id).first(), "parked", timeout=60)
+            row = _parked(run.id)
             report.figures[row.workflow.rpartition(".")[2]] = repr(row.blocked_reason[:60])
         for run in bad[:2]:
             run.cancel(force=True)

@@ -21,7 +21,13 @@ class Proxy:
     or after it did but before its answer comes back. ``delay``: the most seconds that a message from the server waits."""
 
     def __init__(
-        self, server: Path, chance: random.Random, *, cut_before: float = 0.0, cut_after: float = 0.0, delay: float = 0.0
+        self,
+        server: Path,
+        chance: random.Random,
+        *,
+        cut_before: float = 0.0,
+        cut_after: float = 0.0,
+        delay: float = 0.0,
     ) -> None:
         self.directory = Path(mkdtemp(prefix="dwf-proxy-", dir="/tmp"))
         self.cuts = {"before": 0, "after": 0}

@@ -10,10 +10,15 @@ import time
 from trials.world import Report, World
 
 
-def run(world: World, report: Report) -> None:
-    from django_workflows.models import Event, Step, Worker
+def _wait_for_attempts(key: str, count: int) -> None:
     from tests.shop.models import Ledger
     from tests.support.eventually import eventually
+
+    eventually(lambda: Ledger.objects.filter(key=key).count() == count, f"attempt {count} has begun", timeout=60)
+
+
+def run(world: World, report: Report) -> None:
+    from django_workflows.models import Event, Step, Worker
     from trials import bodies
 
     times: list[float] = []
@@ -22,16 +27,14 @@ def run(world: World, report: Report) -> None:
             workers.rows()
             key = f"r{number}"
             run = bodies.slow_step.start(key, 60.0)
-            eventually(lambda key=key: Ledger.objects.filter(key=key).exists(), "the step runs")
+            _wait_for_attempts(key, 1)
             pid = Worker.objects.get(pk=Step.objects.get(run_id=run.id).worker_id).pid
             began = time.monotonic()
             os.kill(pid, signal.SIGKILL)
-            eventually(lambda key=key: Ledger.objects.filter(key=key).count() == 2, "it runs again", timeout=60)
+            _wait_for_attempts(key, 2)
             times.append(time.monotonic() - began)
             run.cancel(force=True)
-        report.figures.update(
-            kills=len(times), median=f"{statistics.median(times):.2f} s", worst=f"{max(times):.2f} s"
-        )
+        report.figures.update(kills=len(times), median=f"{statistics.median(times):.2f} s", worst=f"{max(times):.2f} s")
         if Event.objects.filter(type="step_retrying").count() != len(times):
             report.problems.append("a step was lost that no kill explains")
     world.judge(report, expected="cancelled", allowed=(8,))

@@ -22,7 +22,12 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["django.contrib.contenttypes", "django_workflows", "tests.shop", *os.environ.get("TRIAL_APPS", "").split()]
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django_workflows",
+    "tests.shop",
+    *os.environ.get("TRIAL_APPS", "").split(),
+]
 MIGRATION_MODULES = {"shop": None}
 ROOT_URLCONF = "tests.urls"
 SECRET_KEY = "only for the trials"

@@ -11,7 +11,10 @@ def run(world: World, report: Report) -> None:
 
     tokens = [f"token-{n}" for n in range(5)]
     with world.workers(processes=2):
-        calls = [(tuple(world.chance.sample(tokens, 2)), {}) for _ in range(world.count(50, 500))]
+        count = world.count(50, 500)
+        calls: list[tuple[tuple[str, ...], dict[str, str]]] = [
+            (tuple(world.chance.sample(tokens, 2)), {}) for _ in range(count)
+        ]
         runs = bodies.swapping.start_many(calls)
         if stuck := world.wait_for_ends([run.id for run in runs], 90):
             report.problems.append(f"{len(stuck)} runs stuck: {stuck[:3]}")

@@ -24,7 +24,10 @@ class Report:
 
     def __str__(self) -> str:
         told = ", ".join(f"{key} {value}" for key, value in self.figures.items())
-        lines = [f"{'FAILED' if self.problems else 'ok':6} {self.name}: {told}", *(f"       {p}" for p in self.problems[:20])]
+        lines = [
+            f"{'FAILED' if self.problems else 'ok':6} {self.name}: {told}",
+            *(f"       {p}" for p in self.problems[:20]),
+        ]
         return "\n".join(lines)
 
 
@@ -110,7 +113,9 @@ class World:
         if wrong := {status: n for status, n in statuses.items() if status != expected}:
             report.problems.append(f"statuses: {wrong}")
             for run in Run.objects.exclude(status=expected)[:5]:
-                report.problems.append(f"{run.pk}: {run.status}, {run.blocked_reason} {run.error and run.error['message']}")
+                report.problems.append(
+                    f"{run.pk}: {run.status}, {run.blocked_reason} {run.error and run.error['message']}"
+                )
         violations = [violation for violation in verify_runs() if violation.rule not in allowed]
         report.figures["violations"] = len(violations)
         report.problems.extend(str(violation) for violation in violations)

@@ -59,17 +59,16 @@ def read(path: Path | None = None) -> dict[str, Any]:
 def check(path: Path | None = None) -> list[Finding]:
     """What differs between the lock file and the code, where it concerns a run that is under way.
 
-    Where nothing is concerned, but something differs, a warning says that the file is out of date. Raises as
+    Where nothing is concerned, but something differs, one finding says that the file is out of date. Raises as
     :func:`read` does.
     """
     locked, code = read(path), describe()
     if locked == code:
         return []
-    found = list(compare(locked, code))
-    return found or [
+    return list(compare(locked, code)) or [
         Finding(
-            "warning",
-            f"{(path or default_path()).name} is out of date; no run under way is concerned",
+            "info",
+            f"the lock file {(path or default_path()).name} is out of date, but no run under way is concerned",
             "write it anew with `workflows makelock`",
         )
     ]
@@ -77,7 +76,7 @@ def check(path: Path | None = None) -> list[Finding]:
 
 @register("django_workflows")
 def check_lock(**_: Any) -> list[CheckMessage]:
-    """W030: the code no longer fits runs that are under way. W031: it may not, or the lock file is out of date.
+    """W030: the code no longer fits runs that are under way. W031: it may not, or the lock file cannot be read.
 
     Warnings both: errors would keep workers from starting, which the other runs need.
 
@@ -96,7 +95,7 @@ def check_lock(**_: Any) -> list[CheckMessage]:
         return [CheckWarning(str(error), id=_id("W031"))]
     except DatabaseError:
         return []
-    return [_message(finding) for finding in found]
+    return [_message(finding) for finding in found if finding.severity != "info"]
 
 
 def _has_tables() -> bool:

@@ -46,7 +46,7 @@ def test_a_finished_run_tells_its_whole_story(client: Client) -> None:
     text = page(client, story)
     for words in (
         "completed",
-        "charge_card, attempt 2: failed after 3",
+        "charge_card, attempt 2: failed after",
         "HTTP 503 from bank.example",
         "1 delivery",
         "web-2:7",

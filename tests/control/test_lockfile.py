@@ -149,7 +149,7 @@ class TestCheck:
 
         order(simply_waiting)
         (finding,) = lockfile.check(locked)
-        assert finding.severity == "warning"
+        assert finding.severity == "info"
         assert "out of date" in finding.sentence
 
     def test_takes_a_patch_for_an_answer(self, work: Work, locked: Path) -> None:
@@ -159,7 +159,7 @@ class TestCheck:
 
         order(with_a_patch)
 
-        assert [finding.severity for finding in lockfile.check(locked)] == ["warning"]
+        assert [finding.severity for finding in lockfile.check(locked)] == ["info"]
 
     def test_says_that_a_workflow_was_removed(self, work: Work, locked: Path) -> None:
         order(first_version).start()
@@ -188,7 +188,7 @@ class TestCheck:
         order(old).start(1)
         lockfile.make(locked)
         order(new)
-        assert [finding.severity for finding in lockfile.check(locked)] == ["warning"]
+        assert [finding.severity for finding in lockfile.check(locked)] == ["info"]
 
     def test_warns_of_a_step_that_came_in_unguarded(self, work: Work, locked: Path) -> None:
         order(without_charge).start()
@@ -249,10 +249,14 @@ class TestSystemCheck:
     def test_says_nothing_without_a_lock_file(self) -> None:
         assert lockfile.check_lock() == []
 
-    def test_says_that_the_file_is_out_of_date(self) -> None:
+    def test_does_not_speak_of_changes_that_concern_no_run(self) -> None:
         order(first_version)
         lockfile.make()
         order(without_charge)
+        assert lockfile.check_lock() == []
+
+    def test_says_that_the_file_cannot_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / lockfile.NAME).write_text("{")
         (message,) = lockfile.check_lock()
         assert message.id == "django_workflows.W031"
 

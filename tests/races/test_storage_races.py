@@ -198,7 +198,9 @@ class TestRun:
         )
         refused = [outcome for outcome in outcomes if isinstance(outcome, RunNotActiveError)]
         assert len(refused) == 2
-        assert Event.objects.filter(run_id=run_id, type__in=("run_completed", "run_failed", "run_cancelled")).count() == 1
+        assert (
+            Event.objects.filter(run_id=run_id, type__in=("run_completed", "run_failed", "run_cancelled")).count() == 1
+        )
         _sound(run_id)
 
     def test_a_cancel_is_never_overwritten_by_a_start(self, round_: int) -> None:
@@ -267,7 +269,7 @@ def test_ten_resumes_at_once_are_ten_events() -> None:
     run_id = started_run()
     with transition(run_id) as t:
         add_hook(t, "token")
-    _values(race(*[lambda n=n: api.resume_hook("token", n) for n in range(10)]))  # type: ignore[misc]
+    _values(race(*[lambda n=n: api.resume_hook("token", n) for n in range(10)]))
     received = Event.objects.filter(type="hook_received").order_by("sequence")
     assert sorted(event.payload["payload"] for event in received) == list(range(10))
     _sound(run_id)

@@ -15,6 +15,7 @@ from django_workflows import api
 from django_workflows.models import Hook, Run
 from django_workflows.services.lookout import lookout
 from django_workflows.services.news import close_listeners
+from django_workflows.verify import verify_runs
 from django_workflows.workers.process import WorkerProcess
 
 from . import flows  # noqa: F401 - registers the workflows
@@ -40,11 +41,17 @@ def worker(waiting: None) -> Iterator[WorkerProcess]:
 
 
 @pytest.fixture
-def waiting(transactional_db: None) -> Iterator[None]:
-    """Somebody waits in this test: afterwards the process's waiting threads give their connections back."""
+def waiting(transactional_db: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Somebody waits in this test: afterwards the process's waiting threads give their connections back.
+
+    Then all runs are held to the rules, unless the test is marked as one that breaks them by hand.
+    """
     yield
     lookout().stop()
     close_listeners()
+    if not request.node.get_closest_marker("tampers"):
+        violations = verify_runs()
+        assert not violations, "\n".join(map(str, violations))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -227,6 +228,31 @@ async def ticker(token: str) -> None:
     stream, hook = get_writable(), create_hook(token=token)
     while (value := await hook) != "stop":
         await write_all(stream, [value])
+
+
+#: lets the step below go on when it is too late
+TOO_LATE = threading.Event()
+REFUSALS: list[str] = []
+
+
+@step(max_retries=0, timeout=0.2)
+def overdue_writer(stream: Writable) -> None:
+    stream.write("in time")
+    TOO_LATE.wait(60)
+    try:
+        stream.write("too late")
+        stream.close()
+    except Exception as error:
+        REFUSALS.append(type(error).__name__)
+
+
+@workflow
+async def overdue() -> str:
+    try:
+        await overdue_writer(get_writable())
+    except TimeoutError:
+        return "timed out"
+    return "written"
 
 
 @workflow

@@ -88,6 +88,7 @@ class TestRuns:
             "3": "key",
         }
 
+    @pytest.mark.tampers
     def test_a_class_that_is_not_there_any_more_is_shown_all_the_same(self, staff: APIClient) -> None:
         run = flows.add.start(1)
         with connection.cursor() as cursor:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from rest_framework.test import APIClient
 
 from django_workflows import (
@@ -26,7 +26,7 @@ from django_workflows.models import Event, Run, Step, Stream, StreamChunk
 from django_workflows.serialization import dumps
 from django_workflows.services import streams
 from django_workflows.services.lookout import lookout
-from django_workflows.services.stream_pages import MAX_CHUNKS
+from django_workflows.services.stream_pages import MAX_CHUNKS, StreamPages
 from django_workflows.streaming import read_page
 from django_workflows.workers.process import WorkerProcess
 
@@ -88,6 +88,51 @@ class TestWriting:
         step = Step.objects.get(run_id=run.id)
         with pytest.raises(EntityConflictError), transaction.atomic():
             streams.require_lease(step.pk, step.worker_id or "", step.attempt)
+
+    def test_an_attempt_that_has_timed_out_writes_nothing_more(self, worker: WorkerProcess, until: Wait) -> None:
+        flows.TOO_LATE.clear()
+        flows.REFUSALS.clear()
+        run = flows.overdue.start()
+        assert run.result(timeout=TIMEOUT) == "timed out"
+        flows.TOO_LATE.set()
+        assert until(lambda: flows.REFUSALS) == ["EntityConflictError"]
+        assert read(run) == ["in time"]
+
+    @pytest.mark.parametrize("how", ["sync", "async"])
+    def test_an_outage_while_chunks_are_saved_is_no_fault_of_the_step(
+        self, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        append, failures = streams.append_chunks, [OperationalError("the server is away")] * 3
+
+        def fail_at_first(*args: Any) -> int:
+            if failures:
+                raise failures.pop()
+            return append(*args)
+
+        monkeypatch.setattr(streams, "append_chunks", fail_at_first)
+        run = flows.writer.start(["a", "b"], how=how)
+        assert read(run) == ["a", "b"]
+        step = Step.objects.get(run_id=run.id)
+        assert (step.attempt, step.failures) == (1, 0)
+
+    def test_an_outage_that_lasts_hands_the_step_back(
+        self, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch, until: Wait
+    ) -> None:
+        append, away = streams.append_chunks, threading.Event()
+        away.set()
+
+        def fail_while_away(*args: Any) -> int:
+            if away.is_set():
+                raise OperationalError("the server is away")
+            return append(*args)
+
+        monkeypatch.setattr(streams, "append_chunks", fail_while_away)
+        monkeypatch.setattr("django_workflows.workers.chunks.PATIENCE", 0.0)
+        run = flows.writer.start(["a"])
+        until(lambda: Event.objects.filter(run_id=run.id, type="step_retrying").exists())
+        away.clear()
+        assert read(run)[-1] == "a"
+        assert Step.objects.get(run_id=run.id).failures == 0
 
     def test_nothing_is_written_after_the_end_of_the_run(self, worker: WorkerProcess) -> None:
         run = flows.writer.start(["a"])
@@ -174,6 +219,18 @@ class TestReading:
             return await asyncio.gather(*(collect() for _ in range(20)))
 
         assert asyncio.run(several()) == [list(range(300))] * 20
+
+    def test_a_look_that_fails_is_tried_again(self, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+        look, failures = StreamPages.look, [OperationalError("the server is away")] * 2
+
+        def fail_at_first(self: StreamPages, questions: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return look(self, questions)
+
+        monkeypatch.setattr(StreamPages, "look", fail_at_first)
+        assert read(flows.writer.start(["a"])) == ["a"]
+        assert not failures
 
     def test_without_a_single_notification(self, settings: Any, worker: WorkerProcess) -> None:
         settings.DJANGO_WORKFLOWS = {"LISTEN": False, "POLL_INTERVAL": 0.05}
@@ -307,6 +364,7 @@ class TestJsonPage:
         assert response["Content-Type"] == "application/json"
 
 
+@pytest.mark.skipif("sqlite" in str(connection.settings_dict["ENGINE"]), reason="SQLite has one writer at a time")
 def test_the_last_look_waits_for_a_writer_that_was_there_before_the_end(waiting: None) -> None:
     """The run's end may be seen while a chunk is about to be committed: it belongs to the stream."""
     run = flows.sleeper.start()
@@ -336,9 +394,8 @@ def test_the_last_look_waits_for_a_writer_that_was_there_before_the_end(waiting:
 
     reader = threading.Thread(target=look)
     reader.start()
-    if connection.vendor == "postgresql":
-        _wait_until_someone_waits_for_a_lock()
-        assert not pages
+    _wait_until_someone_waits_for_a_lock()
+    assert not pages
     go.set()
     reader.join(TIMEOUT)
     writer.join(TIMEOUT)

@@ -109,8 +109,8 @@ VIOLATIONS: dict[str, list[Callable[[str], None]]] = {
     ],
     "workflows_chunk_index": [
         lambda run: _twice(
-            lambda: StreamChunk.objects.create(run_id=run, stream="s", index=0, data=1, created_at=Now()),
-            lambda: StreamChunk.objects.create(run_id=run, stream="s", index=0, data=2, created_at=Now()),
+            lambda: StreamChunk.objects.create(run_id=run, stream="s", index=0, data="1", created_at=Now()),
+            lambda: StreamChunk.objects.create(run_id=run, stream="s", index=0, data="2", created_at=Now()),
         )
     ],
 }

@@ -52,9 +52,10 @@ def _gone(model: Any, **which: Any) -> Callable[[str], None]:
 
 
 def _changed(model: Any, which: dict[str, Any], **columns: Any) -> Callable[[str], None]:
-    return lambda run_id: model.objects.filter(**({"pk": run_id} if model is Run else {"run_id": run_id}), **which).update(
-        **columns
-    ) and None
+    return lambda run_id: (
+        model.objects.filter(**({"pk": run_id} if model is Run else {"run_id": run_id}), **which).update(**columns)
+        and None
+    )
 
 
 def _orphan_step(run_id: str) -> None:
@@ -189,7 +190,7 @@ def test_a_child_that_the_log_started_and_nobody_has_is_started() -> None:
 def test_a_stream_never_gives_a_number_twice() -> None:
     run_id = started_run()
     Stream.objects.create(run_id=run_id, name="s", next_index=0, created_at=database.now())
-    StreamChunk.objects.create(run_id=run_id, stream="s", index=4, data=1, created_at=database.now())
+    StreamChunk.objects.create(run_id=run_id, stream="s", index=4, data="1", created_at=database.now())
     assert repair(run_id)
     assert Stream.objects.get().next_index == 5
 

@@ -72,7 +72,9 @@ class TestCreateRuns:
     def test_many_are_created_all_or_not_at_all(self) -> None:
         new_run(idempotency_key="k")
         plain = NewRun(workflow=UNKNOWN, input=INPUT, queue="default")
-        taken = NewRun(workflow=UNKNOWN, input=Encoded('{"args":[2],"kwargs":{}}'), queue="default", idempotency_key="k")
+        taken = NewRun(
+            workflow=UNKNOWN, input=Encoded('{"args":[2],"kwargs":{}}'), queue="default", idempotency_key="k"
+        )
         with pytest.raises(EntityConflictError):
             creation.create_runs([plain, taken])
         assert Run.objects.count() == 1
@@ -327,11 +329,12 @@ class TestBlockRun:
 
     def test_the_pause_grows_with_each_try_and_ends_with_success(self) -> None:
         run_id = started_run()
-        pauses = []
+        pauses: list[timedelta] = []
         for _ in range(3):
             with transition(run_id) as t:
                 runs.block_run(t, "does not fit", "v1")
-                pauses.append(t.run.blocked_until - t.now if t.run.blocked_until else None)
+                assert t.run.blocked_until is not None
+                pauses.append(t.run.blocked_until - t.now)
         assert pauses == sorted(set(pauses))
         with transition(run_id) as t:
             runs.clear_block(t)

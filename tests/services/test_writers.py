@@ -27,11 +27,11 @@ from django_workflows.services import (
     write_fast,
     write_plain,
 )
-from django_workflows.services import write as writer
 from tests.support.runs import add_hook, add_step, add_wait, end, new_run, transition
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+FAST = write_fast.write  # it is replaced below
 START = datetime(2031, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 ERROR = Encoded(dumps({"type": "ValueError", "message": "n\u00f8", "args": [], "traceback": "", "cause": None}))
 
@@ -137,6 +137,7 @@ def repeatable(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     monkeypatch.setattr(steps, "step_id", named("step"))
     monkeypatch.setattr(waits, "wait_id", named("wait"))
     monkeypatch.setattr(hooks, "hook_id", named("hook"))
+
     def now() -> datetime:
         return START + timedelta(seconds=next(numbers))
 
@@ -163,10 +164,10 @@ def test_both_writers_store_the_same_rows(
     stored = []
     for write, insert in (
         (write_plain.write, creation._insert_plain),
-        (write_fast.write, creation._insert_fast),
+        (FAST, creation._insert_fast),
     ):
         repeatable()
-        monkeypatch.setattr(writer.write_fast, "write", lambda transitions, _execute, write=write: write(transitions))
+        monkeypatch.setattr(write_fast, "write", lambda transitions, _execute, write=write: write(transitions))
         monkeypatch.setattr(creation, "_insert_fast", insert)
         parent = new_run(id="wrun_parent", seed="s")
         new_run(id="wrun_1", seed="seed", parent_id=parent, parent_correlation_id="child:1", timeout=timedelta(hours=2))

@@ -55,9 +55,7 @@ def add_wait(t: Transition, number: int = 1, seconds: float = 3600.0) -> WaitRow
 
 
 def add_hook(t: Transition, token: str, number: int = 1) -> None:
-    hooks.create_hook(
-        t, f"hook:{number}", token, is_webhook=False, metadata=Encoded("null"), options=Encoded("{}")
-    )
+    hooks.create_hook(t, f"hook:{number}", token, is_webhook=False, metadata=Encoded("null"), options=Encoded("{}"))
 
 
 def running_step(run_id: str, worker_id: str | None = None) -> StepRow:

@@ -27,7 +27,9 @@ def main(modules: list[str]) -> int:
 
     django.setup()
     settings.DJANGO_WORKFLOWS = {**settings.DJANGO_WORKFLOWS, **json.loads(os.environ.get("WORKER_SETTINGS", "{}"))}
-    logging.basicConfig(level=os.environ.get("WORKER_LOG", "WARNING"), format="%(process)d %(asctime)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=os.environ.get("WORKER_LOG", "WARNING"), format="%(process)d %(asctime)s %(name)s %(message)s"
+    )
     for module in modules:
         importlib.import_module(module)
     if shift := float(os.environ.get("WORKER_SHIFT", "0")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.utils import timezone, translation
@@ -34,9 +35,16 @@ class CannotBeRead(Exception):
 
 @step(max_retries=0)
 def raising(kind: str) -> None:
-    raise {"rebuilt": lambda: CannotBeRebuilt(1, 2), "encoded": CannotBeEncoded, "shown": CannotBeShown,
-           "read": CannotBeRead, "group": lambda: ExceptionGroup("g", [ValueError("a"), CannotBeRebuilt(1, 2)]),
-           "unicode": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")}[kind]()  # noqa: RSE102 # fmt: skip
+    makers: dict[str, Callable[[], Exception]] = {
+        "rebuilt": lambda: CannotBeRebuilt(1, 2),
+        "encoded": CannotBeEncoded,
+        "shown": CannotBeShown,
+        "read": CannotBeRead,
+        "group": lambda: ExceptionGroup("g", [ValueError("a"), CannotBeRebuilt(1, 2)]),
+        "unicode": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"),
+    }
+    error = makers[kind]()
+    raise error
 
 
 @workflow

@@ -41,8 +41,30 @@ class TestValues:
 
     @pytest.mark.parametrize(
         "value",
-        ["a\x00b", "\ud800 lone", 10**400, -0.0, 1e308, float("inf"), "é" * 1000, {"$": "datetime"}, {"": None}, [[]] * 50],
-        ids=["nul", "surrogate", "huge", "minus-zero", "float", "infinity", "accents", "looks-tagged", "empty-key", "nested"],
+        [
+            "a\x00b",
+            "\ud800 lone",
+            10**400,
+            -0.0,
+            1e308,
+            float("inf"),
+            "é" * 1000,
+            {"$": "datetime"},
+            {"": None},
+            [[]] * 50,
+        ],
+        ids=[
+            "nul",
+            "surrogate",
+            "huge",
+            "minus-zero",
+            "float",
+            "infinity",
+            "accents",
+            "looks-tagged",
+            "empty-key",
+            "nested",
+        ],
     )
     def test_they_come_back_as_they_went(self, value: Any) -> None:
         found = run_workflow(bodies.echoing, value)

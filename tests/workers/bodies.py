@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.db import connection, transaction
@@ -78,6 +79,21 @@ def held(key: str) -> int:
 @workflow
 async def holding(key: str) -> int:
     return await held(key)
+
+
+@step(retry_delay=0.01)
+def held_by_file(path: str) -> int:
+    """Like ``held``, without the database: returns when the file is there."""
+    note(f"began:{path}", str(get_step_metadata().attempt))
+    deadline = time.monotonic() + LONG
+    while not Path(path).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return get_step_metadata().attempt
+
+
+@workflow
+async def holding_by_file(path: str) -> int:
+    return await held_by_file(path)
 
 
 @step(retry_delay=0.01)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_workflows import api
+from django_workflows import RunHandle, api
 from django_workflows.exceptions import RunCancelledError, RunFailedError
 from django_workflows.models import Event, Run, Step, Worker
 from tests.shop.models import Ledger, Order
@@ -57,9 +57,9 @@ class TestWork:
             assert streaming.result(30) == streaming.id
             assert sleeping.result(30) == "slept"
             assert Order.objects.get(pk=ordering.result(30)).customer == "o"
-            for run in (badly, violating, poisoning):
+            for refused in (badly, violating, poisoning):
                 with pytest.raises(RunFailedError):
-                    run.result(30)
+                    refused.result(30)
             _go("t")
         assert not Order.objects.filter(customer="b").exists()
         assert Ledger.objects.filter(key="tried:f").count() == 3  # max_retries=2
@@ -126,7 +126,11 @@ class TestWork:
     def test_nothing_is_lost_when_nothing_rings(self) -> None:
         """Timers, retries and new runs are rows found by time; NOTIFY only shortens the wait."""
         with Workers(MODULE, settings={**FAST, "LISTEN": False}):
-            runs = [bodies.adding.start(3), bodies.retrying.start("quiet"), bodies.sleeping.start(0.2)]
+            runs: list[RunHandle[Any]] = [
+                bodies.adding.start(3),
+                bodies.retrying.start("quiet"),
+                bodies.sleeping.start(0.2),
+            ]
             assert [run.result(30) for run in runs] == [3, 2, "slept"]
 
 
@@ -207,12 +211,9 @@ class TestPoison:
             looping, leaving = bodies.looping.start(), bodies.leaving.start()
             healthy = bodies.adding.start_many([((3,), {})] * 30)
             assert [run.result(60) for run in healthy] == [3] * 30
-            for run, reason in ((looping, "without awaiting"), (leaving, "exit code 13")):
-                row = eventually(
-                    lambda run=run: Run.objects.blocked().filter(pk=run.id).first(), "it is parked", timeout=60
-                )
-                assert reason in row.blocked_reason
-                assert row.status == "running" or row.status == "pending"
+            poison: list[tuple[RunHandle[Any], str]] = [(looping, "without awaiting"), (leaving, "exit code 13")]
+            for run, reason in poison:
+                _parked(run.id, reason)
             assert bodies.adding.start(2).result(60) == 2
 
     def test_a_body_that_hangs_while_it_is_put_away_is_noticed_too(self) -> None:
@@ -224,6 +225,12 @@ class TestPoison:
             assert bodies.holding.start("after").id
             eventually(lambda: _noted("began:after"), "the worker works again", timeout=60)
             _go("after")
+
+
+def _parked(run_id: str, reason: str) -> None:
+    (row,) = eventually(lambda: list(Run.objects.blocked().filter(pk=run_id)), "it is parked", timeout=60)
+    assert reason in row.blocked_reason
+    assert row.status in ("running", "pending")
 
 
 def _alive(pid: int) -> bool:

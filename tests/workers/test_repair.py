@@ -20,7 +20,7 @@ def test_a_step_row_that_nobody_decided_does_not_bar_the_step() -> None:
     run = bodies.adding.start(2)
     Step.objects.create(
         id="step_orphan", run_id=run.id, correlation_id="step:add:1", name=bodies.adding.name, status="pending",
-        input={"args": [], "kwargs": {}}, queue="nobody", available_at=database.now(), created_at=database.now(),
+        input='{}', queue="nobody", available_at=database.now(), created_at=database.now(),
     )  # fmt: skip
     with Workers(MODULE, settings=FAST):
         assert run.result(30) == 2

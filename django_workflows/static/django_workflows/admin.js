@@ -61,7 +61,6 @@
       line.textContent = text;
       tip.append(line);
     }
-    summary.parentElement.append(tip);
     summary.parentElement.after(tip);
   });
   document.addEventListener("focusout", hideTip);
@@ -100,19 +99,18 @@
     const fresh = page.content.getElementById("wf-state");
     if (!fresh) throw new Error("not the page of a run"); // logged out, most likely
     const before = state();
-    const html_now = sections(fresh);
+    const now = sections(fresh);
     if (before.dataset.said !== fresh.dataset.said) said.textContent = fresh.dataset.said;
-    const kinds = (root) => Array.from(root.children, (child) => child.className.split(" ").slice(0, 2).join()).join(";");
-    if (kinds(before) === kinds(fresh) || before.children.length === fresh.children.length) {
-      const now = Array.from(before.children);
+    if (before.children.length === fresh.children.length) { // only what has changed
+      const places = Array.from(before.children);
       Array.from(fresh.children).forEach((child, index) => {
-        if (html_now[index] !== shown[index]) replace(now[index], child);
+        if (now[index] !== shown[index]) replace(places[index], child);
       });
       Object.assign(before.dataset, { ...fresh.dataset });
     } else {
       replace(before, fresh);
     }
-    shown = html_now;
+    shown = now;
   };
 
   const look = async () => {

@@ -12,7 +12,7 @@ from django_workflows.definitions import workflow
 from tests.engine.steps import a, b, charge
 
 Tree = list[Any]
-STEPS = {"a": a, "b": b, "charge": charge}
+STEPS: dict[str, Any] = {"a": a, "b": b, "charge": charge}
 
 
 @workflow(name="tests.growing")
@@ -51,7 +51,7 @@ async def _hook(token: str, count: int) -> list[Any]:
 
 
 async def _note(key: str) -> None:
-    set_attributes({key: "x"})
+    set_attributes(**{key: "x"})
 
 
 async def _sequence(*trees: Tree) -> list[Any]:
