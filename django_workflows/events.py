@@ -223,9 +223,10 @@ class HookReceived(Event):
     idempotency_key: str | None
 
 
-@_event(Kind.DECISION)
+@_event(Kind.DECISION, optional=("outside",))
 class HookDisposed(Event):
-    pass
+    #: True when somebody freed the token from outside: then it is an arrival, and the body sees its hook end
+    outside: bool | None = None
 
 
 # --- children --------------------------------------------------------------------------------------------------------
@@ -294,14 +295,16 @@ class Record:
 
     @property
     def is_decision(self) -> bool:
-        """Whether the body said so. Attributes that a step set are an arrival."""
+        """Whether the body said so. Attributes that a step set, and tokens freed from outside, are arrivals."""
         if self.type == "attributes_set":
             return self.correlation_id.startswith("attributes:")
+        if self.type == "hook_disposed":
+            return "outside" not in self.data
         return TYPES[self.type].kind is Kind.DECISION
 
     @property
     def resolves(self) -> bool:
-        return TYPES[self.type].resolves
+        return TYPES[self.type].resolves or (self.type == "hook_disposed" and not self.is_decision)
 
     def __repr__(self) -> str:
         return f"<{self.sequence} {self.type} {self.correlation_id}>"

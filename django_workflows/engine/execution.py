@@ -185,7 +185,7 @@ class Execution:
             return
         if record.is_decision:
             self._match(record)
-        if record.type in _ENDS_BY_ITSELF:  # also when the body has ended, and its cancels wait to be written
+        if record.type in _ENDS_BY_ITSELF or (record.type == "hook_disposed" and not record.is_decision):  # also when the body has ended, and its cancels wait to be written
             self.runtime.decisions.ended_by_itself(record.correlation_id)
         if settle is None or self.finished:
             return
@@ -249,6 +249,15 @@ class Execution:
         else:
             hook.received(read(record)["payload"])
         self._quiesce()
+
+    def _hook_disposed(self, record: Record) -> None:
+        if record.is_decision:
+            return
+        self._resolve(record)
+        hook = self.runtime.hooks.pop(record.correlation_id, None)
+        if hook is not None:
+            hook.freed()
+            self._quiesce()
 
     def _child_ended(self, record: Record) -> None:
         self._resolve(record)
@@ -373,6 +382,7 @@ _SETTLE: dict[str, Callable[[Execution, Record], None]] = {
     "hook_created": Execution._hook_settled,
     "hook_conflict": Execution._hook_settled,
     "hook_received": Execution._hook_settled,
+    "hook_disposed": Execution._hook_disposed,
     "child_completed": Execution._child_ended,
     "child_failed": Execution._child_ended,
     "run_cancel_requested": Execution._end_requested,

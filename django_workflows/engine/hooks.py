@@ -108,6 +108,12 @@ class BodyHook:
             self._payloads.append(payload)
             self._wake(self._readers, 1)
 
+    def freed(self) -> None:
+        """Somebody else has disposed the hook."""
+        self._disposed = True
+        self._payloads.clear()
+        self._wake(self._readers)
+
     @staticmethod
     def _wake(waiting: deque[DurableFuture], count: int = 2**31) -> None:
         """Wake the first ``count`` that still wait, by default all."""

@@ -135,12 +135,14 @@ def dispose_hook(transition: Transition, correlation_id: str) -> bool:
 
 
 def dispose_by_token(transition: Transition, token: str) -> None:
-    """A person frees the token. The body is not told: its hook simply receives nothing more."""
+    """A person frees the token. For the body that is an arrival: its hook ends as if it had been disposed."""
     hook = Hook.objects.using(database.alias()).active().filter(token=token, run_id=transition.run.id).first()
     if hook is None or transition.run.ended:
         raise HookNotFoundError("No active hook has this token; it was disposed, or its run has ended.")
     Hook.objects.using(database.alias()).filter(pk=hook.pk).update(disposed_at=transition.now)
-    append(transition, events.HookDisposed(), hook.correlation_id)
+    append(transition, events.HookDisposed(outside=True), hook.correlation_id)
+    transition.run.wake_at = transition.now
+    transition.ring_work = True
 
 
 def drop_hooks(transition: Transition) -> None:

@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from django_workflows import (
     FatalError,
+    HookNotFoundError,
     WebhookRequest,
     WebhookResponse,
     create_hook,
@@ -228,6 +229,18 @@ async def ticker(token: str) -> None:
     stream, hook = get_writable(), create_hook(token=token)
     while (value := await hook) != "stop":
         await write_all(stream, [value])
+
+
+@workflow
+async def patient(token: str) -> str:
+    """Waits for a payload, and notices when its token is taken away."""
+    hook = create_hook(token=token)
+    try:
+        await hook
+    except HookNotFoundError:
+        hook.dispose()  # silent: it is gone already
+        return await echo("freed")
+    return "received"
 
 
 #: lets the step below go on when it is too late

@@ -443,6 +443,13 @@ class TestHooks:
             assert self.resume(staff, token, {"payload": 1}).status_code == 404
             assert staff.get(f"{ROOT}hooks/{token}/").status_code == 404
 
+    def test_a_token_that_is_freed_from_outside_ends_the_hook_and_not_the_run(self) -> None:
+        run = flows.patient.start("t")
+        work()
+        api.dispose_hook("t")
+        work()  # with a body made anew from the log
+        assert run.result() == "freed"
+
     def test_by_a_form_in_the_browser(self) -> None:
         user = User.objects.create_user("staff", is_staff=True)
         browser = APIClient(headers={"Accept": "text/html"})
