@@ -197,7 +197,7 @@ def act_on_many(model_admin: Any, request: HttpRequest, queryset: QuerySet[Run],
 def _act_on_each(request: HttpRequest, verb: Verb, runs: list[Run], why: str) -> None:
     refused: list[str] = []
     count = 0
-    for run in sorted(runs, key=lambda run: run.pk):  # under ATOMIC_REQUESTS the locks are kept: in id order, as workers do
+    for run in sorted(runs, key=lambda run: run.pk):  # ATOMIC_REQUESTS keeps the locks: in id order, as everybody
         try:
             done = verb.act(run.pk, why, None)
         except WorkflowError as error:  # it has moved on since the dry run

@@ -185,7 +185,9 @@ class Execution:
             return
         if record.is_decision:
             self._match(record)
-        if record.type in _ENDS_BY_ITSELF or (record.type == "hook_disposed" and not record.is_decision):  # also when the body has ended, and its cancels wait to be written
+        if record.type in _ENDS_BY_ITSELF or (
+            record.type == "hook_disposed" and not record.is_decision
+        ):  # also when the body has ended, and its cancels wait to be written
             self.runtime.decisions.ended_by_itself(record.correlation_id)
         if settle is None or self.finished:
             return

@@ -7,13 +7,24 @@ stretch of time that is.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count as CountOf
-from django.db.models import Min, QuerySet
+from django.db.models import (
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    FloatField,
+    IntegerField,
+    Min,
+    QuerySet,
+    Value,
+)
+from django.db.models.functions import Cast, Extract, Floor
 
 from .. import clock, conf
 from ..models import Run, Step, Worker
@@ -145,26 +156,38 @@ def _light(rows: Any) -> Any:
 
 def recent(now: datetime) -> Recent:
     """The newest runs by time and status, and by workflow and status."""
-    rows: list[tuple[datetime, str, str]] = list(
-        _runs().filter(created_at__gte=now - DAY).order_by("-created_at", "-id")
-        .values_list("created_at", "status", "workflow")[: NEWEST + 1]
-    )  # fmt: skip
-    cut = len(rows) > NEWEST
-    rows = rows[:NEWEST]
-    since = rows[-1][0] if cut else now - DAY
+    newest = (
+        _runs().filter(created_at__gte=now - DAY).order_by("-created_at", "-id").values_list("created_at", flat=True)
+    )
+    edge = list(newest[NEWEST - 1 : NEWEST + 1])
+    cut = len(edge) > 1
+    since = edge[0] if cut else now - DAY
     width = max((now - since) / _BUCKETS, timedelta(milliseconds=1))
     buckets: list[Counter[str]] = [Counter() for _ in range(_BUCKETS)]
     workflows: dict[str, Counter[str]] = defaultdict(Counter)
-    for created_at, status, workflow in rows:
-        buckets[min(max(int((created_at - since) / width), 0), _BUCKETS - 1)][status] += 1
-        workflows[workflow][status] += 1
+    for place, status, workflow, many in _by_bucket(since, width):
+        buckets[min(max(place, 0), _BUCKETS - 1)][status] += many
+        workflows[workflow][status] += many
     return Recent(
         since,
-        len(rows),
+        sum(bucket.total() for bucket in buckets),
         cut,
         [Bucket(since + width * i, since + width * (i + 1), dict(counts)) for i, counts in enumerate(buckets)],
         sorted((_workflow_share(name, c) for name, c in workflows.items()), key=lambda w: (-w.failed, -w.total))[:20],
     )
+
+
+def _by_bucket(since: datetime, width: timedelta) -> Iterator[tuple[int, str, str, int]]:
+    """Runs created since then: in which stretch of time, status, workflow, how many."""
+    rows = _runs().filter(created_at__gte=since).order_by()
+    if database.is_postgresql():
+        age = ExpressionWrapper(F("created_at") - Value(since, DateTimeField()), DurationField())
+        share = ExpressionWrapper(Extract(age, "epoch") / Value(width.total_seconds()), FloatField())
+        grouped = rows.annotate(bucket=Cast(Floor(share), IntegerField())).values_list("bucket", "status", "workflow")
+        yield from grouped.annotate(many=CountOf("pk"))
+        return
+    for created_at, status, workflow in rows.values_list("created_at", "status", "workflow"):
+        yield int((created_at - since) / width), status, workflow, 1
 
 
 def _workflow_share(name: str, counts: Counter[str]) -> WorkflowShare:

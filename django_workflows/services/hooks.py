@@ -142,7 +142,7 @@ def dispose_by_token(transition: Transition, token: str) -> None:
     Hook.objects.using(database.alias()).filter(pk=hook.pk).update(disposed_at=transition.now)
     append(transition, events.HookDisposed(outside=True), hook.correlation_id)
     transition.run.wake_at = transition.now
-    transition.ring_work = True
+    transition.rings.add(transition.run.id)
 
 
 def drop_hooks(transition: Transition) -> None:
@@ -168,4 +168,3 @@ def find_hook(token: str) -> Hook:
     if hook is None:
         raise HookNotFoundError("No active hook has this token; it is unknown, disposed, or its run has ended.")
     return hook
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..exceptions import EntityConflictError
 from ..models import WebhookCall
@@ -39,7 +40,8 @@ def expire_call(call_id: str) -> WebhookResponse | None:
     rows = WebhookCall.objects.using(database.alias()).filter(pk=call_id)
     if rows.filter(answered_at__isnull=True).update(expired_at=database.now()):
         return None
-    answer: WebhookResponse | None = rows.values_list("response", flat=True).first()
+    found: Any = rows.values_list("response", flat=True).first()
+    answer: WebhookResponse | None = found
     return answer
 
 

@@ -288,4 +288,3 @@ class Executor:
             if not late:
                 self._report(HandedBack(attempt))
             attempt.cancel()
-

@@ -243,6 +243,20 @@ class TestManualResponse:
         with pytest.raises(Exception, match="its caller has left"):
             webhook_calls.answer_call(event.payload["payload"], WebhookResponse(200))
 
+    def test_a_wsgi_process_keeps_threads_free_where_it_is_told_to(
+        self, waiting: None, client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.DJANGO_WORKFLOWS = {"WEBHOOK_MAX_HELD": 1, "WEBHOOK_RESPONSE_TIMEOUT": 0.01}
+        flows.oracle.start("t", 2, "never")
+        WorkerProcess(burst=True).run()
+        assert client.post(path("t")).status_code == 504
+        assert client.post(path("t")).status_code == 504  # the place is free again
+        monkeypatch.setattr("django_workflows.rest.webhooks._held", 1)
+        response = client.post(path("t"))
+        assert (response.status_code, response.json()["code"], response["Retry-After"]) == (503, "too_many_held", "1")
+        assert Event.objects.filter(type="hook_received").count() == 2
+        assert asyncio.run(AsyncClient().post(path("t"))).status_code == 504  # under ASGI nothing is pinned
+
     def test_the_first_answer_wins(self, worker: WorkerProcess, client: Client, hook_exists: HookExists) -> None:
         run = flows.oracle.start("t", how="twice")
         hook_exists("t")

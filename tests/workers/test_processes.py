@@ -136,7 +136,8 @@ class TestWork:
 
 class TestDeath:
     def test_the_steps_of_a_killed_worker_run_elsewhere_and_count_as_lost(self) -> None:
-        with Workers(MODULE, processes=2, settings=FAST) as workers:
+        # no heartbeat would tell in time: the lock that went with the worker's connection does
+        with Workers(MODULE, processes=2, settings={**FAST, "HEARTBEAT_TIMEOUT": 600.0}) as workers:
             run = bodies.holding.start("k")
             eventually(lambda: _noted("began:k"), "the step runs")
             row = Worker.objects.get(pk=Step.objects.get().worker_id)
