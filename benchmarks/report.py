@@ -60,7 +60,7 @@ def _ratio(summaries: dict[str, Summary], peer: str, *, higher: bool) -> str:
     if peer not in summaries or "ours" not in summaries:
         return "-"
     ours, theirs = summaries["ours"].median, summaries[peer].median
-    if ours <= 0 or theirs <= 0:
+    if ours <= 0 or theirs <= 0 or math.isinf(ours + theirs):
         return "-"
     return f"{ours / theirs if higher else theirs / ours:.1f}"
 

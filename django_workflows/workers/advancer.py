@@ -548,17 +548,21 @@ class Advancer:
         by_run: dict[str, list[str]] = {}
         for run_id, correlation_id in hints:
             by_run.setdefault(run_id, []).append(correlation_id)
-        results = []
-        with transaction.atomic(using=database.alias()):
-            for locked in claims.lock_for_outcomes(sorted(by_run), self.connection.execute, skip_locked=True):
-                work = Work(locked.run.id, starts=by_run[locked.run.id])
-                body = self._recall.in_step(locked)
-                result = _Result(work, locked, body)
-                if body is None:
-                    locking.read_steps(locked, work.starts)
-                results.append(result)
-                self._start_steps(result)
-            write_rows([result.transition for result in results], self.connection.execute_or_none)
+        results: list[_Result] = []
+        try:
+            with transaction.atomic(using=database.alias()):
+                for locked in claims.lock_for_outcomes(sorted(by_run), self.connection.execute, skip_locked=True):
+                    work = Work(locked.run.id, starts=by_run[locked.run.id])
+                    body = self._recall.in_step(locked)
+                    result = _Result(work, locked, body)
+                    if body is None:
+                        locking.read_steps(locked, work.starts)
+                    results.append(result)
+                    self._start_steps(result)
+                write_rows([result.transition for result in results], self.connection.execute_or_none)
+        except BaseException:
+            self._undo(results)  # their slots above all: whatever was started all the same is adopted later, and takes them
+            raise
         for result in results:
             result.left = []
             self._settle(result, keep=result.body is not None)

@@ -1,0 +1,56 @@
+"""A worker's slots after a commit that failed, or whose answer was lost: none leaks, or it would stop taking steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from django_workflows import ids
+from django_workflows.models import Step
+from django_workflows.registry import step_names, workflow_names
+from django_workflows.services import runs, steps
+from django_workflows.services.claims import Interest
+from django_workflows.workers import advancer as module
+from django_workflows.workers.advancer import Advancer, ConnectionLostError
+from django_workflows.workers.attempts import Attempt
+from django_workflows.workers.watch import Watch
+from tests.support.runs import INPUT, started_run, transition
+from tests.workers import bodies
+
+
+def _advancer(begun: list[Attempt]) -> Advancer:
+    interest = Interest(None, tuple(workflow_names()), tuple(step_names()), "v1")
+    return Advancer(
+        ids.worker_id(), interest, slots=4, begin=begun.append, watch=Watch(), webhook_url=lambda token: token
+    )
+
+
+def _pending_steps(count: int) -> None:
+    run_id = started_run()
+    with transition(run_id) as t:
+        for number in range(count):
+            steps.create_step(t, f"step:add:{number}", bodies.add.name, INPUT, "default")
+        runs.set_wake(t, undelivered=False)
+
+
+def test_the_slots_of_steps_whose_claim_could_not_be_written_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pending_steps(3)
+    begun: list[Attempt] = []
+    advancer = _advancer(begun)
+
+    def broken(*_: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_rows", broken)
+        with pytest.raises(ConnectionLostError):
+            advancer.claim_steps()
+    assert advancer.room == 4
+    assert not begun
+    assert Step.objects.filter(status="pending").count() == 3
+    assert advancer.claim_steps()
+    assert len(begun) == 3
+    assert advancer.room == 1
+    advancer.connection.close()
