@@ -66,7 +66,9 @@ __all__ = [
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-def _new_run(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NewRun:
+def _new_run(
+    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> NewRun:
     timeout = options.timeout if options.timeout is not None else workflow.timeout
     attributes = dict(options.attributes or {})
     if options.about is not None:
@@ -84,7 +86,9 @@ def _new_run(workflow: Workflow[..., Any], options: StartOptions, args: Sequence
     )
 
 
-def start(workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]) -> RunHandle[Any]:
+def start(
+    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
+) -> RunHandle[Any]:
     """Start one run. With an idempotency key that is taken, the existing run is returned.
 
     Raises:

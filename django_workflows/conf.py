@@ -69,7 +69,9 @@ class Setting:
 
 SETTINGS: dict[str, Setting] = {
     "DATABASE": Setting("default", _text, "alias of the database that holds the workflow tables"),
-    "LISTEN_DATABASE": Setting(None, _optional(_text), "alias with a direct address, where DATABASE goes through a pooler"),
+    "LISTEN_DATABASE": Setting(
+        None, _optional(_text), "alias with a direct address, where DATABASE goes through a pooler"
+    ),
     "LISTEN": Setting(True, _flag, "use LISTEN/NOTIFY to shorten waits (PostgreSQL only)"),
     "BASE_URL": Setting("", _text, "scheme and host of the site, for webhook URLs: https://shop.example"),
     "DEFAULT_QUEUE": Setting("default", _text, "queue of workflows that name none"),

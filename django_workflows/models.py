@@ -209,9 +209,7 @@ class Worker(models.Model):
         verbose_name_plural = _("workers")
         default_permissions = ("view",)
         indexes = (
-            models.Index(
-                fields=("heartbeat_at",), condition=Q(stopped_at__isnull=True), name="workflows_worker_alive"
-            ),
+            models.Index(fields=("heartbeat_at",), condition=Q(stopped_at__isnull=True), name="workflows_worker_alive"),
         )
 
     def __str__(self) -> str:

@@ -22,7 +22,9 @@ def set_attributes(
     merged = {**run.attributes, **attributes}
     kept: dict[str, str] = {key: value for key, value in merged.items() if value is not None}
     if limit and len(kept) > MAX_KEYS:
-        raise ValueError(f"A run takes at most {MAX_KEYS} attributes; this would make {len(kept)}. Remove some with None.")
+        raise ValueError(
+            f"A run takes at most {MAX_KEYS} attributes; this would make {len(kept)}. Remove some with None."
+        )
     run.attributes = kept
     transition.wide = True
     append(transition, events.AttributesSet(attributes), correlation_id)

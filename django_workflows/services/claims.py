@@ -276,4 +276,3 @@ def _look_plain(interest: Interest, worker_id: str, in_hand: Sequence[tuple[str,
         Outbox.objects.using(alias).exists(),
         tuple(step_id for step_id, attempt in in_hand if (step_id, attempt) not in held),
     )
-

@@ -24,7 +24,14 @@ from .write import write
 
 
 def register_worker(
-    worker_id: str, interest: Interest, *, concurrency: int, lock_key: int, lock_trusted: bool, listening: bool, skew: float
+    worker_id: str,
+    interest: Interest,
+    *,
+    concurrency: int,
+    lock_key: int,
+    lock_trusted: bool,
+    listening: bool,
+    skew: float,
 ) -> Worker:
     """Record a worker that begins."""
     now = database.now()

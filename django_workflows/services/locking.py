@@ -82,7 +82,9 @@ def fill(pictures: Sequence[Picture]) -> None:
     """Read the open entities of locked runs: three queries for all of them."""
     by_run = {picture.run.id: picture for picture in pictures}
     ids = list(by_run)
-    for values in _values(_of(Step).filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk"), STEP_COLUMNS):
+    for values in _values(
+        _of(Step).filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk"), STEP_COLUMNS
+    ):
         step = StepRow(*values)
         by_run[step.run_id].steps[step.correlation_id] = step
     for values in _values(_of(Wait).filter(run_id__in=ids, status=WaitStatus.WAITING).order_by("pk"), WAIT_COLUMNS):
@@ -105,7 +107,9 @@ def read_step(transition: Transition, step_id: str) -> StepRow | None:
 
 def read_steps(transition: Transition, correlation_ids: Sequence[str]) -> None:
     """These steps of the locked run, where they are still open, into the picture."""
-    rows = _of(Step).filter(run_id=transition.run.id, correlation_id__in=correlation_ids, status__in=sorted(ACTIVE_STEP))
+    rows = _of(Step).filter(
+        run_id=transition.run.id, correlation_id__in=correlation_ids, status__in=sorted(ACTIVE_STEP)
+    )
     for values in _values(rows, STEP_COLUMNS):
         step = StepRow(*values)
         transition.picture.steps[step.correlation_id] = step

@@ -21,7 +21,7 @@ from . import database
 
 #: seconds between two looks while the listener rings, and while it does not
 SLOW_POLL = 1.0
-FAST_POLL = 0.05
+FAST_POLL = 0.02
 #: seconds after which a listener that nobody needs any more gives its connection back
 LINGER = 30.0
 

@@ -284,7 +284,6 @@ def set_wake(transition: Transition, *, undelivered: bool) -> None:
         run.wake_at = transition.picture.next_due(timedelta(seconds=conf.settings.CANCEL_GRACE))
 
 
-
 def require_active(transition: Transition) -> None:
     """Raise RunNotActiveError for a run that has ended."""
     if transition.run.ended:

@@ -327,7 +327,9 @@ class Advancer:
     def _write_fenced(self, results: list[_Result], leftover: list[Work]) -> None:
         changed = [result for result in results if not result.transition.empty]
         try:
-            written = write_fast.write_fenced([r.transition for r in changed], self.connection.execute) if changed else ()
+            written = (
+                write_fast.write_fenced([r.transition for r in changed], self.connection.execute) if changed else ()
+            )
         except Exception:
             for result in results:
                 self._give_up(result, leftover)
@@ -392,9 +394,7 @@ class Advancer:
             self._settle(result)
         return max(0, len(results) - len(works))
 
-    def _batch(
-        self, works: Sequence[Work], limit: int, results: list[_Result], rung_for: Sequence[str] = ()
-    ) -> None:
+    def _batch(self, works: Sequence[Work], limit: int, results: list[_Result], rung_for: Sequence[str] = ()) -> None:
         held: list[Work] = []
         by_run = {work.run_id: work for work in works}
         found: dict[str, claims.Claimed] = {}
@@ -561,7 +561,9 @@ class Advancer:
                     self._start_steps(result)
                 write_rows([result.transition for result in results], self.connection.execute_or_none)
         except BaseException:
-            self._undo(results)  # their slots above all: whatever was started all the same is adopted later, and takes them
+            self._undo(
+                results
+            )  # their slots above all: whatever was started all the same is adopted later, and takes them
             raise
         for result in results:
             result.left = []
@@ -607,4 +609,3 @@ def _same(locked: Transition, decided: Transition) -> bool:
 
 def _expected(error: Exception) -> bool:
     return isinstance(error, ReplayDivergenceError | CorruptedEventLogError)
-

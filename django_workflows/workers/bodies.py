@@ -116,5 +116,3 @@ class Bodies:
 def until(moment: datetime | None, now: datetime) -> float | None:
     """Seconds from ``now`` to ``moment``, at least 0; None for None."""
     return None if moment is None else max(0.0, (moment - now) / timedelta(seconds=1))
-
-

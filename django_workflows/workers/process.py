@@ -263,7 +263,9 @@ class WorkerProcess:
         adopt_started(self.advancer, self._begin)
 
     def _lose(self, error: Exception) -> None:
-        logger.warning("The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__)
+        logger.warning(
+            "The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__
+        )
         self._lost_at = time.monotonic()
         self.advancer.disconnect()
         self.doorbell.check()  # it may live, and then its lock shows the others that this process does
@@ -310,4 +312,3 @@ def install_signals(stop: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-

@@ -138,4 +138,3 @@ class Recall:
 def _fits(body: Body, locked: Transition) -> bool:
     mine, run = body.picture.run, locked.run
     return mine.last_sequence == run.last_sequence and mine.last_event_at == run.last_event_at
-

@@ -50,7 +50,9 @@ class TestSettings:
     def test_no_check_fails_on_settings_that_cannot_be_read(self, settings: Any) -> None:
         names = ["DATABASE", "LISTEN", "LISTEN_DATABASE", "CONCURRENCY", "BASE_URL", "ENCRYPTION_KEYS"]
         settings.DJANGO_WORKFLOWS = dict.fromkeys([*names, "HEARTBEAT_INTERVAL", "HEARTBEAT_TIMEOUT"], object())
-        assert {message.id for message in run_checks(tags=[checks.TAG])} == {"django_workflows.E001"}
+        found = {message.id for message in run_checks(tags=[checks.TAG])}
+        about_bodies = {f"django_workflows.W{number:03}" for number in range(10, 30)}  # of the workflows of other tests
+        assert found - about_bodies == {"django_workflows.E001"}
 
     @pytest.mark.parametrize("name", ["DATABASE", "LISTEN_DATABASE"])
     def test_an_alias_that_does_not_exist(self, settings: Any, name: str) -> None:

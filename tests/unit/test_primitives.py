@@ -101,7 +101,9 @@ def test_handles_and_streams_are_values_that_can_be_passed_anywhere() -> None:
 
 
 def test_a_set_of_handles_is_in_the_same_order_in_every_process() -> None:
-    code = "from django_workflows.handles import RunHandle; print([h.id for h in {RunHandle(str(n)) for n in range(50)}])"
+    code = (
+        "from django_workflows.handles import RunHandle; print([h.id for h in {RunHandle(str(n)) for n in range(50)}])"
+    )
     orders = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
