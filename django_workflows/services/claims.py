@@ -7,7 +7,6 @@ have ended. SQLite gets the same answers from simpler queries.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,11 +17,10 @@ from django.db.models import Min, Q
 from ..events import Record
 from ..models import Outbox, Run, Step, Worker
 from ..sealing import unseal
-from ..serialization import Encoded
 from ..statuses import StepStatus
 from . import database, locking
 from .event_log import read_many
-from .rows import RUN_COLUMNS, Picture, RunRow
+from .rows import RUN_COLUMNS, Picture
 from .transition import Transition
 
 
@@ -125,31 +123,17 @@ def claim_due_runs(interest: Interest, limit: int, execute: Any) -> list[Claimed
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:
-    *columns, now, created = row
-    run = run_row(columns)
+    *columns, created = row
+    transition = _transition(columns)
     log = None
     if created is not None:
-        log = [Record(1, "run_created", "", unseal(created), run.created_at)]
-    return Claimed(Transition(Picture(run), database.aware(now)), log)
+        log = [Record(1, "run_created", "", unseal(created), transition.run.created_at)]
+    return Claimed(transition, log)
 
 
-_PLACES = {name: place for place, name in enumerate(RUN_COLUMNS)}
-_MOMENTS = tuple(place for name, place in _PLACES.items() if name.endswith(("_at", "_until")))
-
-
-def run_row(columns: Sequence[Any]) -> RunRow:
-    """A row as hand-written SQL reads it: JSON still text, payloads sealed, times naive under ``USE_TZ = False``."""
-    values = list(columns)
-    for place in _MOMENTS:
-        if values[place] is not None and values[place].tzinfo is None:
-            values[place] = database.aware(values[place])
-    attributes = values[_PLACES["attributes"]]
-    if isinstance(attributes, str):
-        values[_PLACES["attributes"]] = json.loads(attributes) if attributes != "{}" else {}
-    for name in ("output", "error"):
-        if values[_PLACES[name]] is not None:
-            values[_PLACES[name]] = Encoded(unseal(values[_PLACES[name]]))
-    return RunRow(*values)
+def _transition(row: Sequence[Any]) -> Transition:
+    *columns, now = row
+    return Transition(Picture(locking.run_row(columns)), database.aware(now))
 
 
 def _claim_plain(interest: Interest, limit: int) -> list[Claimed]:
@@ -165,22 +149,12 @@ def _claim_plain(interest: Interest, limit: int) -> list[Claimed]:
     return [Claimed(t, logs.get(t.run.id)) for t in found]
 
 
-_LOCK = f"""
-WITH locked AS MATERIALIZED (
-    SELECT * FROM django_workflows_run WHERE id = ANY(%s::text[]) ORDER BY id FOR NO KEY UPDATE {{skip}}
-)
-SELECT {", ".join(RUN_COLUMNS)}, {{now}}, NULL FROM locked
-"""
-
-
 def lock_for_outcomes(run_ids: Sequence[str], execute: Any, *, skip_locked: bool = False) -> list[Transition]:
     """Lock these runs in the order of their ids, waiting for them or passing over what is held; pictures are left out."""
     database.require_transaction()
     if not database.is_postgresql():
         return locking.lock_runs(run_ids, pictures=False)
-    skip = "SKIP LOCKED" if skip_locked else ""
-    rows = execute(_LOCK.format(now=database.sql_now(), skip=skip), [list(run_ids)])
-    return [_claimed(row).transition for row in rows]
+    return [_transition(row) for row in locking.lock_rows(run_ids, execute, skip_locked=skip_locked)]
 
 
 def existing_runs(run_ids: Sequence[str]) -> list[str]:

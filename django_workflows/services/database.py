@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -89,3 +89,11 @@ def is_deadlock(error: BaseException) -> bool:
     """Whether PostgreSQL ended this transaction to break a deadlock or a serialization conflict."""
     cause: Any = error.__cause__ or error
     return getattr(cause, "sqlstate", None) in ("40P01", "40001")
+
+
+def execute(text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """A hand-written statement through Django's own cursor, in the caller's transaction."""
+    with connection().cursor() as cursor:
+        cursor.execute(text, values)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows

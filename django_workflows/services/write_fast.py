@@ -110,17 +110,10 @@ def write(transitions: Sequence[Transition], execute: Execute | None = None) -> 
     Raises:
         FenceConflictError: a run's log has grown since it was read.
     """
-    written = write_fenced(transitions, execute or _through_django)
+    written = write_fenced(transitions, execute or database.execute)
     for transition in transitions:
         if transition.run.id not in written:
             raise FenceConflictError(transition.run.id, transition.expected_sequence)
-
-
-def _through_django(text: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
-    with database.connection().cursor() as cursor:
-        cursor.execute(text, values)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
 
 
 def write_fenced(transitions: Sequence[Transition], execute: Execute) -> set[str]:

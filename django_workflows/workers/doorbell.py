@@ -114,7 +114,7 @@ class Doorbell:
     def _has_changed(self) -> bool:
         with connections[database.alias()].cursor() as cursor:
             cursor.execute("PRAGMA data_version")
-            (version,) = cursor.fetchone()
+            version: int = cursor.fetchone()[0]
         changed, self._data_version = version != self._data_version, version
         return changed
 
