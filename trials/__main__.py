@@ -22,6 +22,7 @@ TRIALS = (
     "recovery",
     "freezes",
     "outage",
+    "exhaustion",
     "cuts",
     "silence",
     "clocks",
