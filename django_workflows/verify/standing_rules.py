@@ -26,7 +26,8 @@ def check_wake(subject: Subject) -> Iterator[Violation]:
     due = [(wait.due_at, wait.correlation_id) for wait in subject.waits if wait.status == "waiting"]
     if run.deadline_at is not None and run.timed_out_at is None and run.cancel_requested_at is None:
         due.append((run.deadline_at, "its deadline"))
-    if due and (run.wake_at is None or run.wake_at > min(due)[0]):
+    # An arrival makes the run due at its own time, which may be later than that of a wait which is overdue already.
+    if due and (run.wake_at is None or run.wake_at > max(min(due)[0], subject.now)):
         yield subject.says(8, f"{min(due)[1]} is due at {min(due)[0].isoformat()} and nothing would wake the run")
 
 
