@@ -162,10 +162,12 @@ def test_both_writers_store_the_same_rows(
     scenario: Callable[[str], None], repeatable: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = []
-    for write, insert in (
-        (write_plain.write, creation._insert_plain),
-        (FAST, creation._insert_fast),
+    for write, insert, few in (
+        (write_plain.write, creation._insert_plain, 0),
+        (FAST, creation._insert_fast, write_fast._FEW),  # one value per parameter, where the rows are few
+        (FAST, creation._insert_fast, -1),  # arrays, always
     ):
+        monkeypatch.setattr(write_fast, "_FEW", few)
         repeatable()
         monkeypatch.setattr(write_fast, "write", lambda transitions, _execute, write=write: write(transitions))
         monkeypatch.setattr(creation, "_insert_fast", insert)
@@ -179,6 +181,7 @@ def test_both_writers_store_the_same_rows(
             Run.objects.exclude(parent=None).delete()
             Run.objects.all().delete()
     assert stored[0] == stored[1]
+    assert stored[0] == stored[2]
     assert len(stored[0]["Event"]) > 2
 
 
