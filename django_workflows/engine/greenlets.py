@@ -32,7 +32,7 @@ from greenlet import getcurrent, greenlet
 from .. import context
 from ..context import HookPort, Runtime, StartOptions, WorkflowMetadata
 from . import sandbox
-from .teardown import stubborn
+from .teardown import keep
 
 if TYPE_CHECKING:
     from ..definitions import Step, Workflow
@@ -69,7 +69,7 @@ class PlainRuntime(Runtime):
             awaitable.close()
         self._refused += 1
         if self._refused > _ATTEMPTS:
-            stubborn.append(getcurrent())
+            keep(getcurrent())
             parent = getcurrent().parent
             assert parent is not None
             parent.switch(_ABANDONED)
@@ -185,7 +185,7 @@ class Stack:
         body = self._greenlet
         assert body is not None
         if isinstance(error, GeneratorExit) and (sys.is_finalizing() or _thread().is_current()):
-            stubborn.append(body)  # freed at a moment of Python's choosing, when its thread cannot be asked
+            keep(body)  # freed at a moment of Python's choosing, when its thread cannot be asked
             self._greenlet = None
             raise error
         return self._run(lambda: body.throw(type(error), error, error.__traceback__))

@@ -7,6 +7,7 @@ they await never comes. So each coroutine is closed until it stops awaiting thin
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import inspect
 from collections import deque
@@ -23,8 +24,18 @@ from .loop import DurableLoop
 _ATTEMPTS = 100
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 
-#: coroutines that cannot be closed. They are kept, since freeing one would try again, at any time and on any thread.
+#: what cannot be closed, and is kept for ever (:func:`keep`)
 stubborn: list[Any] = []
+
+
+def keep(body: object) -> None:
+    """Never free it, for that would close it once more, at any time and on any thread.
+
+    Not at the interpreter's end either, when a list is not enough to hold it: a body that swallows everything would turn
+    round and round there, where what it awaits returns at once, and the process would never end.
+    """
+    stubborn.append(body)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(body))
 
 
 def tear_down(loop: DurableLoop, main: DurableTask | None) -> None:
@@ -67,7 +78,7 @@ def _close_task(task: DurableTask) -> None:
             if _says(error, "ignored GeneratorExit"):
                 continue
         return
-    stubborn.append(coroutine)
+    keep(coroutine)
 
 
 def _close_generator(generator: AsyncGeneratorType[Any, Any], context: Context) -> None:
@@ -79,7 +90,7 @@ def _close_generator(generator: AsyncGeneratorType[Any, Any], context: Context) 
             # long as it was not asked to close: its finalizer is the loop's.
             return
     if generator.ag_frame is not None:
-        stubborn.append(generator)
+        keep(generator)
 
 
 def _aclose(generator: AsyncGeneratorType[Any, Any]) -> None:

@@ -183,5 +183,5 @@ class Driver:
 
     def close(self) -> None:
         self.advancer.bodies.clear()
-        if self._registered:
+        if self._registered and not database.connection().needs_rollback:
             leases.stop_worker(self.worker_id)

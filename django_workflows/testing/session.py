@@ -48,8 +48,7 @@ class Workflows:
     def __exit__(self, *exc_info: object) -> None:
         _active.remove(self)
         with self._stack:
-            if not database.connection().needs_rollback:
-                self.driver.close()
+            self.driver.close()
 
     # --- starting ----------------------------------------------------------------------------------------------------
 

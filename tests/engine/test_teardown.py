@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +90,19 @@ def test_a_body_that_swallows_everything_for_ever_is_put_away(again: Callable[[]
     drop(run)
     assert len(teardown.stubborn) == before + 1
     assert not run.execution.runtime.loop.ready
+
+
+def test_a_process_that_put_such_a_body_away_still_ends() -> None:
+    """Outside of a workflow a step is a plain function: freed at the interpreter's end, the body would go round for ever."""
+    script = """
+import django
+django.setup()
+from tests.engine import test_teardown as tests
+tests.drop(tests.Run(tests.workflow(tests.stubborn_step(tests.a))).start())
+print("put away", len(tests.teardown.stubborn), flush=True)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "put away 1\n", "")
 
 
 def bodies() -> list[Workflow[Any, Any]]:  # noqa: C901  (one body per construct)

@@ -14,7 +14,6 @@ from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from django_workflows import RunHandle, api, exceptions
-from django_workflows.ids import new_id
 from django_workflows.models import Event, Hook, Run
 from django_workflows.rest import errors
 from django_workflows.rest.runs import RunStart
@@ -102,7 +101,7 @@ class TestRuns:
             body = staff.get(url, {"data": "none"}).json()
             assert not {"input", "output", "error"} & set(body.get("results", [body])[0])
 
-    @pytest.mark.parametrize("run_id", [new_id("wrun"), "wrun_x", "%00", "x" * 5000, "%F0%9F%98%80", "..%2F"])
+    @pytest.mark.parametrize("run_id", ["wrun_" + "0" * 26, "wrun_x", "%00", "x" * 5000, "%F0%9F%98%80", "..%2F"])
     def test_unknown(self, staff: APIClient, run_id: str) -> None:
         for rest in ("", "events/", "steps/", "hooks/", "waits/", "streams/default/"):
             response = staff.get(f"{ROOT}runs/{run_id}/{rest}")
@@ -470,7 +469,7 @@ class TestHooks:
 
 
 class TestAccess:
-    URLS = ("runs/", "schema/", f"runs/{new_id('wrun')}/", "hooks/t/")
+    URLS = ("runs/", "schema/", "runs/wrun_00000000000000000000000000/", "hooks/t/")
 
     def test_closed_unless_the_project_says_otherwise(self) -> None:
         customer = APIClient()
