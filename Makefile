@@ -22,7 +22,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 test: $(READY) ## all tests on a real PostgreSQL, brought along (DATABASE_URL=postgresql://… to use another)
-	$(BIN) -m pytest $(ARGS)
+	$(BIN) -m pytest -n auto --dist loadfile $(ARGS)
 
 test-sqlite: $(READY) ## the tests that also have to pass on SQLite
 	DATABASE_URL=sqlite $(BIN) -m pytest -m sqlite $(ARGS)

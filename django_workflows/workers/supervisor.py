@@ -104,17 +104,20 @@ class Supervisor:
     def _fork(self) -> None:
         connections.close_all()
         watch = Watch()
-        read, write_ = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # until the child has handlers of its own
+        if self._stopping:  # nobody would tell a child that was born after the order to stop
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+            return
+        read, write_ = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(write_)
             for sibling in self._children.values():
                 os.close(sibling.lifeline)
             _become_worker(self.options, watch, read)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
-        os.close(read)
         self._children[pid] = _Child(pid, watch, time.monotonic(), write_)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)  # whoever is told to stop now tells this child, too
+        os.close(read)
 
     def _reap(self) -> None:
         for child in list(self._children.values()):
