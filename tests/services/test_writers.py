@@ -152,7 +152,7 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
         rows = list(model._default_manager.order_by("pk").values())
         for row in rows:
             if model is not Run:
-                row.pop("id") if model in (Event, Outbox) else None
+                row.pop("id") if model is Outbox else None
         found[model.__name__] = rows
     return found
 
