@@ -98,9 +98,11 @@ class Execution:
         self._check_next(record)
         if record.type in _QUIET:
             self.last_sequence = record.sequence
-        else:
+        elif record.type in _MAY_WAKE:
             with sandbox.draining(), self.runtime.loop:
                 self._deliver(record)
+        else:
+            self._deliver(record)
 
     def replay(self, records: Iterable[Record]) -> None:
         """Feed records in order. A new execution takes a whole log from its start, retries and all.
@@ -305,9 +307,7 @@ class Execution:
         end = FailRun("", error=encode_error(error), error_code=error.code, cause=command.cause)
         self.runtime.decisions.replace_from(command, end)
         if not self.finished:
-            self.finished = True
-            with sandbox.draining(), self.runtime.loop:
-                tear_down(self.runtime.loop, self._main)
+            self._end_body()
         return end
 
     def _match(self, record: Record) -> None:
@@ -333,8 +333,7 @@ class Execution:
         self._ended = True
         self.runtime.decisions.clear()
         if not self.finished:  # cut off: after force, or at the end of the grace period
-            self.finished = True
-            tear_down(self.runtime.loop, self._main)
+            self._end_body()
 
     def _same(self, command: Command, record: Record) -> bool:
         try:
@@ -357,6 +356,11 @@ class Execution:
             return
         self.closed = True
         self.runtime.decisions.closed = True
+        if not self.finished:
+            self._end_body()
+
+    def _end_body(self) -> None:
+        self.finished = True
         with sandbox.draining(), self.runtime.loop:
             tear_down(self.runtime.loop, self._main)
 
@@ -391,3 +395,5 @@ _SETTLE: dict[str, Callable[[Execution, Record], None]] = {
     "run_timed_out": Execution._end_requested,
     "attributes_set": Execution._attributes_set,
 }
+#: events whose delivery may let the body run on
+_MAY_WAKE = frozenset({*_SETTLE, "run_started"})

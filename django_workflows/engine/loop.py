@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .futures import DurableFuture, DurableTask
-from .sandbox import refusal
+from .sandbox import guards, refusal
 
 logger = logging.getLogger("django_workflows.engine")
 
@@ -101,7 +101,7 @@ class DurableLoop(_Closed):  # type: ignore[misc]
         self.generators: list[Any] = []
         self._task_limit = self._generator_limit = 64
         self._order = salt << 16
-        self._outer: tuple[Any, Any, Any] = (None, None, None)
+        self._outer: tuple[Any, Any] = (None, None)
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -109,15 +109,13 @@ class DurableLoop(_Closed):  # type: ignore[misc]
         """Become the running loop of this thread, whatever loop runs there now."""
         outer = asyncio._get_running_loop()
         task = _swap_current_task(outer, None) if outer is not None and _swap_current_task else None
-        self._outer = outer, task, sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=self._track_generator, finalizer=_ignore)
+        self._outer = outer, task
         asyncio._set_running_loop(self)
 
     def __exit__(self, *exc_info: object) -> None:
-        outer, task, hooks = self._outer
-        self._outer = (None, None, None)
+        outer, task = self._outer
+        self._outer = (None, None)
         asyncio._set_running_loop(outer)
-        sys.set_asyncgen_hooks(*hooks)
         if task is not None:
             _swap_current_task(outer, task)
 
@@ -235,5 +233,27 @@ class DurableLoop(_Closed):  # type: ignore[misc]
             logger.debug("%s", context.get("message"), exc_info=context.get("exception"))
 
 
+def _track(generator: AsyncGenerator[Any, Any]) -> None:
+    """Whatever body begins to iterate it, that body's loop keeps it."""
+    loop = asyncio._get_running_loop()
+    if isinstance(loop, DurableLoop):
+        loop._track_generator(generator)
+
+
 def _ignore(generator: AsyncGenerator[Any, Any]) -> None:
     """Finalizer of asynchronous generators: their loop keeps and closes them."""
+
+
+def _hook_generators() -> Any:
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=_track, finalizer=_ignore)
+    return hooks
+
+
+def _unhook_generators(hooks: Any) -> None:
+    sys.set_asyncgen_hooks(*hooks)
+
+
+guards.append(
+    (_hook_generators, _unhook_generators)
+)  # once for all bodies of a batch: setting hooks is audited, and slow

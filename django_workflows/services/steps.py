@@ -105,9 +105,9 @@ def lose_step(transition: Transition, step: StepRow) -> None:
 
 
 def hand_back_step(transition: Transition, step: StepRow) -> None:
-    """A worker that stops gives a step back that it cannot finish in time. No failure, and no loss that counts."""
+    """A worker gives a step back: it stops, or has no room for it after all. No failure, and no loss that counts."""
     _back_to_pending(
-        transition, step, encode_error(WorkerLostError("The worker was stopped.")), transition.now, lost=True
+        transition, step, encode_error(WorkerLostError("The worker gave the step back.")), transition.now, lost=True
     )
 
 

@@ -21,6 +21,7 @@ from ..workers.advancer import Advancer, ConnectionLostError
 from ..workers.attempts import Attempt, Recorded
 from ..workers.code_version import code_version
 from ..workers.connection import BorrowedConnection
+from ..workers.slots import Slots
 from ..workers.watch import Watch
 from .inline_executor import InlineExecutor
 from .transactions import commits
@@ -72,7 +73,7 @@ class Driver:
         self.advancer = Advancer(
             self.worker_id,
             self.interest,
-            slots=_SLOTS,
+            slots=Slots(_SLOTS),
             begin=self._begin,
             watch=self._watch,
             webhook_url=webhook_url,

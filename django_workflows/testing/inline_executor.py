@@ -25,7 +25,7 @@ class InlineExecutor(Executor):
     """``waiting``: attempts that have begun, each with the time at which a mocked step has taken its time."""
 
     def __init__(self, advancer: Advancer) -> None:
-        super().__init__(advancer.report, advancer.free_slots, _nothing, _nothing)
+        super().__init__(advancer.report, advancer.slots, _nothing, _nothing)
         self.waiting: list[tuple[datetime, Attempt]] = []
         #: how the last attempt went
         self.last: Outcome | None = None
@@ -71,7 +71,7 @@ class InlineExecutor(Executor):
                 contextvars.Context().run(async_to_sync(self._run_async), attempt)
             else:
                 outcome = run_attempt(attempt)
-                self.overdue()
+                self.look_at_the_clock()
                 self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:

@@ -38,6 +38,7 @@ from .connection import AdvancingConnection
 from .crowd import Crowd
 from .outcomes import is_at_hand, record_outcome
 from .recall import Recall
+from .slots import Slots
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -66,14 +67,14 @@ class _Result:
 
 
 class Advancer:
-    """``begin`` is given each attempt once its start is committed; ``slots`` are the attempts that may run at a time."""
+    """``begin`` is given each attempt once its start is committed; ``slots`` says how many may be in hand."""
 
     def __init__(
         self,
         worker_id: str,
         interest: Interest,
         *,
-        slots: int,
+        slots: Slots,
         begin: Callable[[Attempt], None],
         watch: Watch,
         webhook_url: Callable[[str], str],
@@ -89,8 +90,7 @@ class Advancer:
         self.draining = False
         #: a commit's answer was lost: attempts may have been started without our knowing
         self.uncertain = False
-        self._slots = slots
-        self._slots_lock = threading.Lock()
+        self.slots = slots
         self._begin = begin
         self._inbox: deque[Outcome] = deque()
         self._backlog: deque[tuple[str, str]] = deque()
@@ -115,18 +115,11 @@ class Advancer:
     # --- slots and outcomes ------------------------------------------------------------------------------------------
 
     def _take_slots(self, wanted: int) -> int:
-        with self._slots_lock:
-            granted = 0 if self.draining else max(0, min(wanted, self._slots))
-            self._slots -= granted
-            return granted
-
-    def free_slots(self, count: int = 1) -> None:
-        with self._slots_lock:
-            self._slots += count
+        return 0 if self.draining else self.slots.take(wanted)
 
     @property
     def room(self) -> int:
-        return 0 if self.draining else max(0, self._slots)
+        return 0 if self.draining else self.slots.free
 
     def report(self, outcome: Outcome) -> None:
         """Take an outcome; a turn records it. Safe from any thread."""
@@ -273,7 +266,7 @@ class Advancer:
         self.bodies.clear()
         self._backlog.clear()
         self._inbox.extend(outcome for work in works for outcome in work.outcomes)
-        self.free_slots(len(self._begun))
+        self.slots.give_back(len(self._begun))
         self._begun.clear()
         self._done.clear()
         self.connection.close()
@@ -362,7 +355,7 @@ class Advancer:
         self._settle(result)
 
     def _give_up(self, result: _Result, leftover: list[Work], *, contended: bool = False) -> None:
-        self.free_slots(len(result.attempts))
+        self.slots.give_back(len(result.attempts))
         result.attempts = []
         self.bodies.drop(result.work.run_id, contended=contended)
         leftover.append(result.work)
@@ -450,7 +443,7 @@ class Advancer:
 
     def _undo(self, results: Sequence[_Result]) -> None:
         for result in results:
-            self.free_slots(len(result.attempts))
+            self.slots.give_back(len(result.attempts))
             result.attempts = []
             self.bodies.drop(result.work.run_id)
             if result.body is not None:
@@ -526,8 +519,8 @@ class Advancer:
     def claim_steps(self) -> bool:
         """Start steps that wait for any worker, as many as there is room for. True: some were started."""
         with self.paused():
-            room = self.room
-            if not room:
+            room = self.room - len(self._backlog)  # those go first, with what else there is to write for their runs
+            if room <= 0:
                 return False
             try:
                 with self.connection.lent():

@@ -24,7 +24,10 @@ class Attempt:
     workflow_name: str
     run_started_at: datetime
     attributes: dict[str, str]
-    deadline: float | None = None  # time.monotonic()
+    #: ``time.monotonic()`` when it was taken in hand, when it began to run, and when it is overdue
+    taken: float = 0.0
+    began: float = 0.0
+    deadline: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     #: tells an async attempt; set while it runs
     interrupt: Callable[[], None] | None = None

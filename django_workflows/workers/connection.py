@@ -23,6 +23,7 @@ _SESSION = (
     # short statements with arrays: planning them anew, or compiling them, costs more than they do
     "SET jit = off",
     "SET plan_cache_mode = force_generic_plan",
+    "SET enable_seqscan = off",
 )
 
 

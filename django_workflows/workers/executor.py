@@ -11,7 +11,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -26,11 +27,15 @@ from ..services.payloads import check_size
 from ..services.write import write
 from .attempts import Attempt, Completed, Failed, HandedBack, Outcome, Recorded
 from .chunks import ChunksNotSavedError
+from .slots import Slots
 from .step_runtime import StepRuntime
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[Outcome], None]
+
+#: seconds after which an attempt that waits for its turn is given back, for any worker to take
+PATIENCE = 0.25
 
 
 class _LeaseLostError(Exception):
@@ -119,13 +124,14 @@ def classify(attempt: Attempt, error: BaseException) -> Outcome:
 
 
 class Executor:
-    """Runs attempts. ``report`` takes outcomes; ``finished`` is called when a slot is really free again."""
+    """Runs attempts, as many at a time as ``slots.concurrency`` says; the others wait their turn.
 
-    def __init__(
-        self, report: Report, finished: Callable[[], None], after: Callable[[], None], ring: Callable[[], None]
-    ) -> None:
+    ``report`` takes outcomes; a slot is given back when it is really free again.
+    """
+
+    def __init__(self, report: Report, slots: Slots, after: Callable[[], None], ring: Callable[[], None]) -> None:
         self._report = report
-        self._finished = finished
+        self._slots = slots
         #: called in a step's thread when its outcome has been reported: it may take the turn
         self._after = after
         #: wakes the main loop, which takes the turn for async steps: their event loop must not be kept busy with it
@@ -136,17 +142,27 @@ class Executor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = 0
         self._lock = threading.Lock()
+        #: attempts in hand that have not ended: those that run, and those that wait
         self._running: dict[Attempt, None] = {}
+        self._waiting: deque[Attempt] = deque()
         self._refreshed_at = 0.0
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
     def begin(self, attempt: Attempt) -> None:
-        """Run the attempt: in the calling thread when that is a step's thread with nothing else to do."""
-        if attempt.definition.timeout is not None:
-            attempt.deadline = time.monotonic() + attempt.definition.timeout.total_seconds()
+        """Run the attempt, now or when there is room: in the calling thread when that is a step's with nothing to do."""
+        attempt.taken = time.monotonic()
         with self._lock:
+            if len(self._running) >= self._slots.concurrency:
+                self._waiting.append(attempt)
+                return
             self._running[attempt] = None
+        self._launch(attempt)
+
+    def _launch(self, attempt: Attempt) -> None:
+        attempt.began = time.monotonic()
+        if attempt.definition.timeout is not None:
+            attempt.deadline = attempt.began + attempt.definition.timeout.total_seconds()
         if attempt.definition.is_async:
             self._begin_async(attempt)
         elif getattr(self._local, "free", False):
@@ -173,8 +189,8 @@ class Executor:
     def _run(self, attempt: Attempt) -> Attempt | None:
         """Run one attempt and, if that frees the way, say what this thread should run next."""
         outcome = run_attempt(attempt)
-        self._end(outcome)
         self._local.next, self._local.free = None, True
+        self._end(outcome)
         try:
             self._after()
         except Exception:
@@ -185,12 +201,34 @@ class Executor:
         return following
 
     def _end(self, outcome: Outcome) -> None:
+        attempt = outcome.attempt
         with self._lock:
-            self._running.pop(outcome.attempt, None)
-            late, outcome.attempt.reported = outcome.attempt.reported, True
-        self._finished()
+            self._running.pop(attempt, None)
+            late, attempt.reported = attempt.reported, True
+        self._slots.note(time.monotonic() - attempt.began)
+        self._slots.give_back()
         if not late:
             self._report(outcome)
+        self._launch_waiting()
+
+    def _launch_waiting(self) -> None:
+        """Run what has waited longest; what nobody wants any more is passed over."""
+        while True:
+            with self._lock:
+                if not self._waiting or len(self._running) >= self._slots.concurrency:
+                    return None
+                attempt = self._waiting.popleft()
+                if not attempt.cancelled.is_set():
+                    self._running[attempt] = None
+            if not attempt.cancelled.is_set():
+                return self._launch(attempt)
+            self._give_up(attempt, Recorded(attempt))
+
+    def _give_up(self, attempt: Attempt, outcome: Outcome) -> None:
+        """An attempt that has waited, and will not run."""
+        attempt.reported = True
+        self._slots.give_back()
+        self._report(outcome)
 
     # --- async steps -------------------------------------------------------------------------------------------------
 
@@ -247,41 +285,60 @@ class Executor:
 
     # --- deadlines and the end ---------------------------------------------------------------------------------------
 
-    def overdue(self) -> None:
-        """Report ``def`` attempts past their deadline. Their threads cannot be interrupted and keep their slots."""
+    def look_at_the_clock(self) -> None:
+        """Report ``def`` attempts past their deadline, and give back what has waited too long.
+
+        Threads cannot be interrupted and keep their slots.
+        """
         now = time.monotonic()
-        with self._lock:
-            late = [
-                attempt
-                for attempt in self._running
-                if attempt.deadline is not None and attempt.deadline <= now and not attempt.reported
-                and not attempt.definition.is_async
-            ]  # fmt: skip
-            for attempt in late:
-                attempt.reported = True
-        for attempt in late:
+        for attempt in self._take_overdue(now):
             attempt.cancelled.set()
             timeout = attempt.definition.timeout
             error = TimeoutError(f"The step did not return within {timeout}.")
             self._report(Failed(attempt, encode_error(error)))
+        for attempt in self._take_starved(now):
+            self._slots.note(now - attempt.taken)
+            self._give_up(attempt, HandedBack(attempt))
+
+    def _take_overdue(self, now: float) -> list[Attempt]:
+        with self._lock:
+            late = [attempt for attempt in self._with_deadline() if attempt.deadline <= now]  # type: ignore[operator]
+            for attempt in late:
+                attempt.reported = True
+        return late
+
+    def _take_starved(self, now: float) -> list[Attempt]:
+        starved = []
+        with self._lock:
+            while self._waiting and now - self._waiting[0].taken >= PATIENCE:
+                starved.append(self._waiting.popleft())
+        return starved
+
+    def _with_deadline(self) -> Iterator[Attempt]:
+        for attempt in self._running:
+            if attempt.deadline is not None and not attempt.reported and not attempt.definition.is_async:
+                yield attempt
 
     def next_deadline(self) -> float | None:
-        """Seconds until the next ``def`` attempt is overdue."""
+        """Seconds until the next look at the clock."""
         with self._lock:
-            deadlines = [
-                attempt.deadline
-                for attempt in self._running
-                if attempt.deadline is not None and not attempt.reported and not attempt.definition.is_async
-            ]
-        return None if not deadlines else max(0.0, min(deadlines) - time.monotonic())
+            moments = [attempt.deadline or 0.0 for attempt in self._with_deadline()]
+            if self._waiting:
+                moments.append(self._waiting[0].taken + PATIENCE)
+        return None if not moments else max(0.0, min(moments) - time.monotonic())
 
     @property
     def running(self) -> list[Attempt]:
+        """Attempts in hand, also those that wait for their turn."""
         with self._lock:
-            return list(self._running)
+            return [*self._running, *self._waiting]
 
     def hand_back(self) -> None:
         """The worker stops: give back what has not ended, and tell it so."""
+        with self._lock:
+            waiting, self._waiting = list(self._waiting), deque()
+        for attempt in waiting:
+            self._give_up(attempt, HandedBack(attempt))
         for attempt in self.running:
             with self._lock:
                 late, attempt.reported = attempt.reported, True

@@ -26,6 +26,7 @@ from .code_version import code_version
 from .doorbell import Doorbell
 from .executor import Executor
 from .reconcile import adopt_started
+from .slots import Slots
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -67,14 +68,12 @@ class WorkerProcess:
         self.advancer = Advancer(
             self.worker_id,
             self.interest,
-            slots=self.concurrency,
+            slots=Slots(self.concurrency),
             begin=self._begin,
             watch=watch or Watch(),
             webhook_url=webhook_url,
         )
-        self.executor = Executor(
-            self.advancer.report, self.advancer.free_slots, self.advancer.try_turn, self.doorbell.ring
-        )
+        self.executor = Executor(self.advancer.report, self.advancer.slots, self.advancer.try_turn, self.doorbell.ring)
         self.advancer.gather = self.doorbell.ring
         self.advancer.more_due = True
         self._registered = False
@@ -146,7 +145,7 @@ class WorkerProcess:
         """One round: what has come in, what is due, what time asks for. True: the loop may wait."""
         if self.advancer.uncertain:
             self._reconcile()
-        self.executor.overdue()
+        self.executor.look_at_the_clock()
         if self.advancer.crowded:
             time.sleep(GATHER)
             self.doorbell.wait(0)  # what others have rung for meanwhile

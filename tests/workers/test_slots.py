@@ -15,6 +15,7 @@ from django_workflows.services.claims import Interest
 from django_workflows.workers import advancer as module
 from django_workflows.workers.advancer import Advancer, ConnectionLostError
 from django_workflows.workers.attempts import Attempt
+from django_workflows.workers.slots import Slots
 from django_workflows.workers.watch import Watch
 from tests.support.runs import INPUT, started_run, transition
 from tests.workers import bodies
@@ -23,7 +24,7 @@ from tests.workers import bodies
 def _advancer(begun: list[Attempt]) -> Advancer:
     interest = Interest(None, tuple(workflow_names()), tuple(step_names()), "v1")
     return Advancer(
-        ids.worker_id(), interest, slots=4, begin=begun.append, watch=Watch(), webhook_url=lambda token: token
+        ids.worker_id(), interest, slots=Slots(4), begin=begun.append, watch=Watch(), webhook_url=lambda token: token
     )
 
 
