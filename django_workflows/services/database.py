@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,10 @@ from .. import clock, conf
 WORK = "django_workflows_work"
 #: rung when somebody may be waiting for what was written: the payload is "<run id>" or "<run id> <stream name>"
 NEWS = "django_workflows_news"
+
+
+Rows = Sequence[tuple[Any, ...]]
+Execute = Callable[[str, Sequence[Any]], Rows]
 
 
 def alias() -> str:
@@ -61,13 +65,11 @@ def aware(moment: datetime) -> datetime:
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
-def ring(channel: str, payloads: Iterable[str] = ("",)) -> None:
-    """NOTIFY at commit. A hint only: losing it costs at most one poll interval."""
-    database = connection()
-    if database.vendor != "postgresql" or not conf.settings.LISTEN:
-        return
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, p) FROM unnest(%s::text[]) p", [channel, sorted(set(payloads))])
+def ring(channel: str, payloads: Iterable[str] = ("",), execute: Execute | None = None) -> None:
+    """NOTIFY at commit. A hint only: losing it costs at most one poll interval. ``execute``: a way other than Django's."""
+    if is_postgresql() and conf.settings.LISTEN:
+        values = [channel, sorted(set(payloads))]
+        (execute or _execute)("SELECT pg_notify(%s::text, p) FROM unnest(%s::text[]) p", values)
 
 
 def is_connection_lost(error: BaseException) -> bool:
@@ -91,9 +93,12 @@ def is_deadlock(error: BaseException) -> bool:
     return getattr(cause, "sqlstate", None) in ("40P01", "40001")
 
 
-def execute(text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def execute(text: str, values: Sequence[Any]) -> Rows:
     """A hand-written statement through Django's own cursor, in the caller's transaction."""
     with connection().cursor() as cursor:
         cursor.execute(text, values)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        rows: Rows = cursor.fetchall()
         return rows
+
+
+_execute = execute

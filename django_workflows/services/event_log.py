@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from .. import conf
 from ..events import AFTER_END, Event, Record
@@ -11,9 +10,8 @@ from ..exceptions import CorruptedEventLogError, FenceConflictError, PayloadTooL
 from ..models import Event as EventModel
 from ..sealing import unseal
 from . import database
+from .database import Execute
 from .transition import EventRow, Transition
-
-Execute = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
 
 
 def append(

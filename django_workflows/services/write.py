@@ -14,7 +14,7 @@ from django.db import transaction as db_transaction
 
 from .. import signals
 from . import database, write_fast, write_plain
-from .event_log import Execute
+from .database import Execute
 from .transition import Transition
 
 
@@ -52,14 +52,14 @@ def write_outbox(transitions: Sequence[Transition]) -> None:
         Outbox.objects.using(database.alias()).bulk_create(rows)
 
 
-def ring_for(transitions: Sequence[Transition]) -> None:
+def ring_for(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
     """NOTIFY, only where another process may have to wake."""
     rings = set().union(*(transition.rings for transition in transitions))
     if rings:
-        database.ring(database.WORK, rings)
+        database.ring(database.WORK, rings, execute)
     news = [item for transition in transitions for item in transition.news]
     if news:
-        database.ring(database.NEWS, news)
+        database.ring(database.NEWS, news, execute)
 
 
 def send_signals(transitions: Sequence[Transition]) -> None:

@@ -18,7 +18,7 @@ from ..exceptions import FenceConflictError
 from ..sealing import seal
 from ..serialization import dumps
 from . import database
-from .event_log import Execute
+from .database import Execute
 from .transition import Transition
 
 _Column = tuple[str, str, Callable[[Any], Any]]
@@ -118,7 +118,12 @@ def write(transitions: Sequence[Transition], execute: Execute | None = None) -> 
 
 def write_fenced(transitions: Sequence[Transition], execute: Execute) -> set[str]:
     """Store those transitions whose runs have not changed since they were read. Returns the ids of their runs."""
-    if len(transitions) == 1 and (one := _one(transitions[0], execute)) is not None:
+    return {row[0] for row in execute(*fenced_statement(transitions))}
+
+
+def fenced_statement(transitions: Sequence[Transition]) -> tuple[str, list[Any]]:
+    """The statement of :func:`write_fenced` and its values. It answers with a row for each run stored: its id."""
+    if len(transitions) == 1 and (one := _one(transitions[0])) is not None:
         return one
     new_steps = list(chain.from_iterable(t.new_steps.values() for t in transitions))
     changed_steps = list(chain.from_iterable(t.changed_steps.values() for t in transitions))
@@ -146,7 +151,7 @@ def write_fenced(transitions: Sequence[Transition], execute: Execute) -> set[str
     text = _statement(
         wide, has_events, keyed, bool(new_steps), bool(changed_steps), bool(new_waits), bool(changed_waits)
     )
-    return {row[0] for row in execute(text, values)}
+    return text, values
 
 
 def _event_values(transitions: Sequence[Transition], keyed: bool) -> list[list[Any]]:
@@ -269,7 +274,7 @@ _SHORT_CHANGED_WAIT = [column for column in _CHANGED_WAIT if column[0] not in ("
 _ONE_COLUMNS = (_BEGUN_STEP, _SHORT_CHANGED_STEP, _SHORT_NEW_WAIT, _SHORT_CHANGED_WAIT)
 
 
-def _one(t: Transition, execute: Execute) -> set[str] | None:
+def _one(t: Transition) -> tuple[str, list[Any]] | None:
     """The commonest batch, one run with a few rows, without arrays: half the server's work. None: not such a one."""
     kinds: tuple[Mapping[str, Any], ...] = (t.new_steps, t.changed_steps, t.new_waits, t.changed_waits)
     if len(t.events) > 2 * _FEW or any(len(rows) > _FEW for rows in kinds):
@@ -286,8 +291,7 @@ def _one(t: Transition, execute: Execute) -> set[str] | None:
         values += [record.sequence, record.type, record.correlation_id, seal(record.data), row.life, record.created_at]
     for rows, columns in zip(kinds, _ONE_COLUMNS, strict=True):
         values += [read(row) for row in rows.values() for _, _, read in columns]
-    text = _one_statement(t.wide, len(t.events), *(len(rows) for rows in kinds))
-    return {row[0] for row in execute(text, values)}
+    return _one_statement(t.wide, len(t.events), *(len(rows) for rows in kinds)), values
 
 
 @lru_cache(maxsize=512)

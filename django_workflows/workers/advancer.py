@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 
@@ -47,6 +48,9 @@ logger = logging.getLogger(__name__)
 MIN_CLAIM = 4
 MAX_CLAIM_UNROOMED = 32
 MAX_TIMERS = 200
+#: runs that one statement behind the fence is for at least, and statements that a turn writes at most
+_CHUNK = 12
+_CHUNKS = 3
 #: tries of one run whose transaction PostgreSQL ended to break a deadlock
 _TRIES = 8
 
@@ -64,6 +68,18 @@ class _Result:
         self.work, self.transition, self.body = work, transition, body
         self.attempts: list[Attempt] = []
         self.left: list[str] = []
+
+
+class _Writing:
+    """Transitions that are being written by one statement; ``answer`` waits until it is done."""
+
+    __slots__ = ("answer", "failure", "results", "written")
+
+    def __init__(self, results: list[_Result]) -> None:
+        self.results = results
+        self.answer: Callable[[], Sequence[tuple[Any, ...]]] | None = None
+        self.written: set[str] = set()
+        self.failure: Exception | None = None
 
 
 class Advancer:
@@ -155,8 +171,11 @@ class Advancer:
 
     @property
     def claim_limit(self) -> int:
-        """Runs that one turn takes up: about as many as there are free slots. With none it is a few, as many need none."""
-        return max(self.room, MIN_CLAIM) if self.room else MAX_CLAIM_UNROOMED
+        """Runs that one turn takes up: about as many as there are free slots.
+
+        With none it is a good few, as many need none; but hardly any while steps of others wait for a slot here.
+        """
+        return max(self.room, MIN_CLAIM) if self.room or self._backlog else MAX_CLAIM_UNROOMED
 
     @property
     def crowded(self) -> bool:
@@ -274,20 +293,40 @@ class Advancer:
     # --- behind the fence --------------------------------------------------------------------------------------------
 
     def _behind_fence(self, works: Sequence[Work]) -> list[Work]:
-        """Advance the runs whose bodies are at hand, all in one statement. Returns the works that need the lock."""
+        """Advance the runs whose bodies are at hand, without a lock. Returns the works that need the lock.
+
+        Many are written in a few statements: while the server is busy with one, the bodies for the next are driven and
+        the steps of the one before begin.
+        """
         leftover: list[Work] = []
-        results: list[_Result] = []
         upgrades: list[_Result] = []
-        if works:
-            now = self.connection.now()
-            with sandbox.draining():  # nothing in here asks the database
-                for work in works:
-                    self._try_unlocked(work, now, results, upgrades, leftover)
-        if results:
-            self._write_fenced(results, leftover)
+        unsettled: deque[_Writing] = deque()
+        size = max(_CHUNK, -(-len(works) // _CHUNKS))
+        try:
+            for start in range(0, len(works), size):
+                results = self._decide_unlocked(works[start : start + size], upgrades, leftover)
+                self._receive(unsettled)
+                unsettled.append(self._send(results))
+                if len(unsettled) > 1:
+                    self._settle_written(unsettled.popleft(), leftover)
+            self._receive(unsettled)
+            while unsettled:
+                self._settle_written(unsettled.popleft(), leftover)
+        except BaseException:
+            for writing in unsettled:
+                self._give_up_all(writing, leftover)
+            raise
         for result in upgrades:
             self._upgrade(result, leftover)
         return leftover
+
+    def _decide_unlocked(self, works: Sequence[Work], upgrades: list[_Result], leftover: list[Work]) -> list[_Result]:
+        results: list[_Result] = []
+        now = self.connection.now()
+        with sandbox.draining():  # nothing in here asks the database
+            for work in works:
+                self._try_unlocked(work, now, results, upgrades, leftover)
+        return results
 
     def _try_unlocked(
         self, work: Work, now: datetime, results: list[_Result], upgrades: list[_Result], leftover: list[Work]
@@ -317,23 +356,42 @@ class Advancer:
             for record in result.transition.records(result.body.execution.last_sequence):
                 result.body.execution.deliver(record)
 
-    def _write_fenced(self, results: list[_Result], leftover: list[Work]) -> None:
-        changed = [result for result in results if not result.transition.empty]
-        try:
-            written = (
-                write_fast.write_fenced([r.transition for r in changed], self.connection.execute) if changed else ()
-            )
-        except Exception:
-            for result in results:
-                self._give_up(result, leftover)
-            if not self.connection.usable:
-                raise
+    def _send(self, results: list[_Result]) -> _Writing:
+        """Begin to write, and leave the server to it."""
+        changed = [result.transition for result in results if not result.transition.empty]
+        writing = _Writing(results)
+        if changed:
+            try:
+                writing.answer = self.connection.send(*write_fast.fenced_statement(changed))
+            except Exception as error:  # noqa: BLE001 - raised when it is settled
+                writing.failure = error
+        return writing
+
+    def _receive(self, unsettled: Sequence[_Writing]) -> None:
+        """Wait for the answer to the last statement, so that the connection can be used."""
+        if not unsettled or (answer := unsettled[-1].answer) is None:
             return
-        for result in results:
-            if result.transition.empty or result.transition.run.id in written:
+        try:
+            unsettled[-1].written = {row[0] for row in answer()}
+        except Exception as error:  # noqa: BLE001 - likewise
+            unsettled[-1].failure = error
+
+    def _settle_written(self, writing: _Writing, leftover: list[Work]) -> None:
+        if writing.failure is not None:
+            self._give_up_all(writing, leftover)
+            if not self.connection.usable:
+                raise writing.failure
+            return
+        for result in writing.results:
+            if result.transition.empty or result.transition.run.id in writing.written:
                 self._settle(result)
             else:
                 self._give_up(result, leftover, contended=True)
+        self._begin_attempts()
+
+    def _give_up_all(self, writing: _Writing, leftover: list[Work]) -> None:
+        for result in writing.results:
+            self._give_up(result, leftover)
 
     def _upgrade(self, result: _Result, leftover: list[Work]) -> None:
         """Go on under the run's lock, if nothing has come in between; else begin again there."""
@@ -582,14 +640,17 @@ class Advancer:
                 attempt.cancel()
         self._done.append(result.transition)
 
-    def _hand_out(self) -> list[Transition]:
-        """Let the attempts begin; then ring for others, and pay what is owed to other runs. Returns what was done."""
-        begun, done = self._begun, self._done
-        self._begun, self._done = [], []
+    def _begin_attempts(self) -> None:
+        begun, self._begun = self._begun, []
         for attempt in begun:
             self.in_hand[attempt.step.id] = attempt
             self._begin(attempt)
-        ring_for(done)
+
+    def _hand_out(self) -> list[Transition]:
+        """Let the attempts begin; then ring for others, and pay what is owed to other runs. Returns what was done."""
+        self._begin_attempts()
+        done, self._done = self._done, []
+        ring_for(done, self.connection.execute_or_none)
         if any(transition_.outbox for transition_ in done):
             outbox.deliver()
         return done

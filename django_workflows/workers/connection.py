@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..services import database
-from ..services.event_log import Execute
+from ..services.database import Execute
 from ..services.transition import Transition
+
+if TYPE_CHECKING:
+    from .statements import Statements
 
 #: A cut network or a frozen process must not keep a run's lock; a turn must not wait long while it holds others.
 _SESSION = (
@@ -39,7 +43,7 @@ class AdvancingConnection:
         self._wrapper: BaseDatabaseWrapper | None = None
         #: statements can be prepared: the connection is known to be direct
         self.prepare = False
-        self._statements: Any = None
+        self._statements: Statements | None = None
         #: the driver's connection that has our session settings
         self._opened: Any = None
         self._offset = timedelta(0)
@@ -92,18 +96,36 @@ class AdvancingConnection:
     def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one statement on the open connection; prepared, where the connection is known to be direct."""
         assert self._wrapper is not None
-        if not self.usable:
-            raise InterfaceError("The advancing connection was lost.")
         if self.prepare:
-            if self._statements is None:
-                from .statements import Statements  # needs psycopg, which SQLite does without
-
-                self._statements = Statements(self._wrapper.connection, self._wrapper.wrap_database_errors)
-            prepared: list[tuple[Any, ...]] = self._statements.execute(text, values)
-            return prepared
+            return self._prepared().execute(text, values)
+        self._require_usable()
         with self._wrapper.cursor() as cursor:
             cursor.execute(text, values)
             return cursor.fetchall() if cursor.description else []
+
+    def send(self, text: str, values: Sequence[Any]) -> Callable[[], list[tuple[Any, ...]]]:
+        """Begin to run one statement in a transaction of its own. The answer is to be called for before anything else.
+
+        Where statements cannot be prepared it is run when the answer is called for.
+        """
+        if self.prepare:
+            statements = self._prepared()
+            statements.send(text, values)
+            return statements.receive
+        return partial(self.execute, text, values)
+
+    def _prepared(self) -> Statements:
+        self._require_usable()
+        if self._statements is None:
+            from .statements import Statements  # needs psycopg, which SQLite does without
+
+            assert self._wrapper is not None
+            self._statements = Statements(self._wrapper.connection, self._wrapper.wrap_database_errors)
+        return self._statements
+
+    def _require_usable(self) -> None:
+        if not self.usable:
+            raise InterfaceError("The advancing connection was lost.")
 
     @property
     def execute_or_none(self) -> Execute | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from django.db import connections
-from django.db.utils import ConnectionHandler
 
 from ..engine import sandbox
 from ..exceptions import WorkflowSandboxError
@@ -13,45 +12,28 @@ from ..exceptions import WorkflowSandboxError
 _ADVICE = "A workflow body cannot use the database: its answer would differ on replay. Put the query in a @step."
 
 
-class _Refusing:
-    """Stands in for a connection."""
+class _Guarded:
+    """Stands in front of where Django keeps a thread's connections. Outside of drains it only passes on."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise WorkflowSandboxError(_ADVICE)
+    __slots__ = ("_storage",)
 
+    def __init__(self, storage: Any) -> None:
+        object.__setattr__(self, "_storage", storage)
 
-_refusing: Any = _Refusing()
-_aliases: list[str] = []
+    def __getattr__(self, alias: str) -> Any:
+        if sandbox.is_draining():  # an AttributeError would have Django connect anew
+            raise WorkflowSandboxError(_ADVICE)
+        return getattr(self._storage, alias)
 
+    def __setattr__(self, alias: str, connection: Any) -> None:
+        setattr(self._storage, alias, connection)
 
-def _close() -> list[Any]:
-    storage = connections._connections  # type: ignore[attr-defined]
-    saved = [getattr(storage, alias, None) for alias in _aliases]
-    for alias in _aliases:
-        setattr(storage, alias, _refusing)
-    return saved
-
-
-def _open(saved: list[Any]) -> None:
-    storage = connections._connections  # type: ignore[attr-defined]
-    for alias, connection in zip(_aliases, saved, strict=True):
-        if connection is None:
-            delattr(storage, alias)
-        else:
-            setattr(storage, alias, connection)
-
-
-def _create_connection(alias: str) -> Any:
-    """Under a running event loop Django keeps connections by context, so that a body would get one of its own."""
-    if sandbox.is_draining():
-        raise WorkflowSandboxError(_ADVICE)
-    return ConnectionHandler.create_connection(connections, alias)
+    def __delattr__(self, alias: str) -> None:
+        delattr(self._storage, alias)
 
 
 def install() -> None:
     """Guard every body that this process advances. Calling it again is harmless."""
-    _aliases[:] = list(connections.settings)
-    if (_close, _open) not in sandbox.guards:
-        sandbox.guards.append((_close, _open))
-        handler: Any = connections
-        handler.create_connection = _create_connection
+    handler: Any = connections
+    if not isinstance(handler._connections, _Guarded):
+        handler._connections = _Guarded(handler._connections)

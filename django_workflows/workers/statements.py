@@ -6,6 +6,7 @@ casts them (``%s::text[]``). Used only on the worker's own, direct connection.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,7 +40,10 @@ def _numbers(values: Sequence[Any]) -> str | None:
 
 
 def _moments(values: Sequence[Any]) -> str | None:
-    return None if None in values else '"' + '","'.join([value.isoformat() for value in values]) + '"'
+    if None in values:
+        return None
+    texts = {value: value.isoformat() for value in set(values)}  # what one run does has one time
+    return '"' + '","'.join([texts[value] for value in values]) + '"'
 
 
 def _texts(values: Sequence[Any]) -> str | None:
@@ -84,13 +88,20 @@ def scalar(value: Any) -> bytes | None:
     return str(value).encode()
 
 
+class _Plain:
+    """psycopg's own ways of reading, in C where its binary package is there; Django's reader of times is in Python."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection, self.adapters = connection, psycopg.adapters
+
+
 class Statements:
     """The statements that one connection has prepared, by their text."""
 
     def __init__(self, connection: Any, errors: DatabaseErrorWrapper) -> None:
         self._connection = connection
         self._errors = errors
-        self._loader = Transformer(connection)
+        self._loader = Transformer(_Plain(connection))
         self._names: dict[str, bytes] = {}
 
     def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -104,8 +115,30 @@ class Statements:
             if not self._connection.autocommit and libpq.transaction_status == TransactionStatus.IDLE:
                 self._check(libpq.exec_(b"BEGIN"))
             name = self._names.get(text) or self._prepare(text)
-            result = libpq.exec_prepared(name, [scalar(value) for value in values])
-            self._check(result)
+            return self._rows(libpq.exec_prepared(name, [scalar(value) for value in values]))
+
+    def send(self, text: str, values: Sequence[Any]) -> None:
+        """Begin to run a statement outside of a transaction; the next call on this connection is :meth:`receive`."""
+        with self._errors:
+            name = self._names.get(text) or self._prepare(text)
+            self._connection.pgconn.send_query_prepared(name, [scalar(value) for value in values])
+
+    def receive(self) -> list[tuple[Any, ...]]:
+        """Wait for the answer to what was sent. Raises as :meth:`execute` does."""
+        libpq = self._connection.pgconn
+        with self._errors:
+            answer = select.poll()
+            answer.register(libpq.socket, select.POLLIN)
+            while libpq.is_busy():
+                answer.poll()
+                libpq.consume_input()
+            result = libpq.get_result()
+            while libpq.get_result() is not None:
+                pass
+            return self._rows(result)
+
+    def _rows(self, result: Any) -> list[tuple[Any, ...]]:
+        self._check(result)
         if not result.ntuples:
             return []
         self._loader.set_pgresult(result)
@@ -120,8 +153,8 @@ class Statements:
         return name
 
     def _check(self, result: Any) -> None:
-        if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        if result is not None and result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             return
         if self._connection.pgconn.status != ConnStatus.OK:
-            raise psycopg.OperationalError(result.get_error_message())
+            raise psycopg.OperationalError(self._connection.pgconn.get_error_message())
         raise psycopg.errors.error_from_result(result, encoding="utf-8")

@@ -10,6 +10,7 @@ from django_workflows import api, ids, registry
 from django_workflows.models import Event, Run
 from django_workflows.services.claims import Interest
 from django_workflows.workers.advancer import Advancer
+from django_workflows.workers.slots import Slots
 from django_workflows.workers.watch import Watch
 from tests.control import bodies, rolling
 from tests.control.rolling_deploy import Figures, finish, load, workers
@@ -42,7 +43,12 @@ def advancer() -> Iterator[Advancer]:
     """A worker's advancing part, its bodies kept from turn to turn."""
     interest = Interest(None, tuple(registry.workflow_names()), tuple(registry.step_names()), "v")
     made = Advancer(
-        ids.worker_id(), interest, slots=0, begin=lambda attempt: None, watch=Watch(), webhook_url=lambda token: token
+        ids.worker_id(),
+        interest,
+        slots=Slots(0),
+        begin=lambda attempt: None,
+        watch=Watch(),
+        webhook_url=lambda token: token,
     )
     yield made
     made.bodies.clear()

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 
 from django_workflows import ids
-from django_workflows.models import Step
+from django_workflows.models import Event, Step
 from django_workflows.registry import step_names, workflow_names
+from django_workflows.serialization import Encoded
 from django_workflows.services import runs, steps
 from django_workflows.services.claims import Interest
 from django_workflows.workers import advancer as module
 from django_workflows.workers.advancer import Advancer, ConnectionLostError
-from django_workflows.workers.attempts import Attempt
+from django_workflows.workers.attempts import Attempt, Completed
 from django_workflows.workers.slots import Slots
 from django_workflows.workers.watch import Watch
 from tests.support.runs import INPUT, started_run, transition
 from tests.workers import bodies
 
 
-def _advancer(begun: list[Attempt]) -> Advancer:
+def _advancer(begun: list[Attempt], slots: int = 4) -> Advancer:
     interest = Interest(None, tuple(workflow_names()), tuple(step_names()), "v1")
     return Advancer(
-        ids.worker_id(), interest, slots=Slots(4), begin=begun.append, watch=Watch(), webhook_url=lambda token: token
+        ids.worker_id(),
+        interest,
+        slots=Slots(slots),
+        begin=begun.append,
+        watch=Watch(),
+        webhook_url=lambda token: token,
     )
 
 
@@ -55,3 +62,44 @@ def test_the_slots_of_steps_whose_claim_could_not_be_written_are_free_again(monk
     assert len(begun) == 3
     assert advancer.room == 1
     advancer.connection.close()
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3], ids=["first", "second", "third"])
+def test_a_connection_lost_between_the_statements_of_a_turn_costs_no_slot_and_no_outcome(
+    monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """While one statement is with the server, the bodies for the next are driven already and have taken slots."""
+    for _ in range(36):
+        bodies.adding.start(2)
+    begun: list[Attempt] = []
+    advancer = _advancer(begun, slots=40)
+    advancer.turn()
+    assert len(begun) == 36
+    for attempt in begun:
+        advancer.slots.give_back()
+        advancer.report(Completed(attempt, Encoded("1")))
+    begun.clear()
+    numbers, send = count(1), advancer.connection.send
+
+    def breaking(text: str, values: Any) -> Any:
+        answer = send(text, values)
+        if next(numbers) < lost:
+            return answer
+
+        def broken() -> Any:
+            answer()  # it was written, but nobody hears of it
+            advancer.connection.close()
+            raise OperationalError("server closed the connection unexpectedly")
+
+        return broken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(advancer.connection, "send", breaking)
+        with pytest.raises(ConnectionLostError):
+            advancer.turn()
+    assert len(begun) == (lost - 1) * 12
+    assert advancer.slots.free == 40 - len(begun)
+    advancer.turn()
+    advancer.connection.close()
+    assert Event.objects.filter(type="step_completed").count() == 36
+    assert Step.objects.filter(status="running").count() == 36
