@@ -18,25 +18,24 @@ from .runs import NewRun
 
 _BATCH = 1000
 
-#: the same for one run: a value per parameter
+#: one run, a value per parameter. Short: it is parsed and planned anew at each start.
 _FAST_ONE = """
-WITH clock AS (SELECT {now} AS now), run AS (
+WITH run AS (
     INSERT INTO django_workflows_run (id, workflow, queue, priority, status, input, error_code, attributes,
         idempotency_key, parent_id, parent_correlation_id, detached, forked_from, continued_from, seed, code_version,
         created_at, wake_at, deadline_at, last_sequence, last_event_at, life, blocked_reason, blocked_count,
         blocked_version)
-    SELECT %s, %s, %s, %s::int, 'pending', %s, '', %s::jsonb, %s, %s, %s, %s::bool, %s, %s, %s, '',
-        now, GREATEST(now + delay, not_before), GREATEST(now + delay, not_before) + timeout, 1, now, 0, '', 0, ''
-    FROM clock, (SELECT %s::interval AS delay, %s::timestamptz AS not_before, %s::interval AS timeout) times
+    VALUES (%s, %s, %s, %s, 'pending', %s, '', %s::jsonb, %s, %s, %s, %s, %s, %s, %s, '',
+        {now}, {wake_at}, {deadline_at}, 1, {now}, 0, '', 0, '')
     ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING id
-), event AS (
-    INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
-    SELECT run.id, 1, 'run_created', '', %s, 0, clock.now FROM run, clock
+    RETURNING id, created_at
 )
-SELECT run.id{ring} FROM run
+INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
+SELECT id, 1, 'run_created', '', %s, 0, created_at FROM run
+RETURNING run_id{ring}
 """
 
+#: several runs, an array per column
 _FAST = """
 WITH clock AS (SELECT {now} AS now), new AS (
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
@@ -90,34 +89,55 @@ class _Nothing:
 
 
 def _insert_fast(runs: Sequence[NewRun], ring: bool) -> set[str]:
-    columns: list[list[Any]] = [
-        [run.id for run in runs],
-        [run.workflow for run in runs],
-        [run.queue for run in runs],
-        [run.priority for run in runs],
-        [seal(run.input) for run in runs],
-        [str(dumps(run.attributes)) for run in runs],
-        [run.idempotency_key for run in runs],
-        [run.parent_id for run in runs],
-        [run.parent_correlation_id for run in runs],
-        [run.detached for run in runs],
-        [run.forked_from for run in runs],
-        [run.continued_from for run in runs],
-        [run.seed for run in runs],
-        [run.run_after if isinstance(run.run_after, timedelta) else timedelta(0) for run in runs],
-        [run.run_after if isinstance(run.run_after, datetime) else None for run in runs],
-        [run.timeout for run in runs],
-        [seal(run.created_event().encode()) for run in runs],
-    ]
-    payload = "run.id" if len(runs) == 1 else "''"
-    bell = f", pg_notify('{database.WORK}', {payload})" if ring and _listening() else ""
-    with database.connection().cursor() as cursor:
-        if len(runs) == 1:
-            text, values = _FAST_ONE, [column[0] for column in columns]
-        else:
-            text, values = _FAST, columns
-        cursor.execute(text.format(now=database.sql_now(), ring=bell), values)
-        return {row[0] for row in cursor.fetchall()}
+    bell = f", pg_notify('{database.WORK}', {{payload}})" if ring and _listening() else ""
+    text, values = _one_statement(runs[0], bell) if len(runs) == 1 else _many_statement(runs, bell)
+    return {row[0] for row in database.execute(text, values)}
+
+
+def _one_statement(run: NewRun, bell: str) -> tuple[str, list[Any]]:
+    now = wake_at = database.sql_now("statement_timestamp()")
+    deadline_at = "NULL"
+    delay: list[Any] = []
+    if run.run_after is not None:
+        delay = [run.run_after]
+        wake_at = f"{now} + %s" if isinstance(run.run_after, timedelta) else f"GREATEST({now}, %s)"
+    times = [*delay]
+    if run.timeout is not None:
+        deadline_at = f"{wake_at} + %s"
+        times += [*delay, run.timeout]
+    *values, data = (column[0] for name, column in _columns([run]).items() if name not in _TIMES)
+    text = _FAST_ONE.format(now=now, wake_at=wake_at, deadline_at=deadline_at, ring=bell.format(payload="run_id"))
+    return text, [*values, *times, data]
+
+
+def _many_statement(runs: Sequence[NewRun], bell: str) -> tuple[str, list[Any]]:
+    return _FAST.format(now=database.sql_now(), ring=bell.format(payload="''")), list(_columns(runs).values())
+
+
+_TIMES = ("delay", "not_before", "timeout")
+
+
+def _columns(runs: Sequence[NewRun]) -> dict[str, list[Any]]:
+    """The values that the statements take, by column."""
+    return {
+        "id": [run.id for run in runs],
+        "workflow": [run.workflow for run in runs],
+        "queue": [run.queue for run in runs],
+        "priority": [run.priority for run in runs],
+        "input": [seal(run.input) for run in runs],
+        "attributes": [str(dumps(run.attributes)) for run in runs],
+        "idempotency_key": [run.idempotency_key for run in runs],
+        "parent_id": [run.parent_id for run in runs],
+        "parent_correlation_id": [run.parent_correlation_id for run in runs],
+        "detached": [run.detached for run in runs],
+        "forked_from": [run.forked_from for run in runs],
+        "continued_from": [run.continued_from for run in runs],
+        "seed": [run.seed for run in runs],
+        "delay": [run.run_after if isinstance(run.run_after, timedelta) else timedelta(0) for run in runs],
+        "not_before": [run.run_after if isinstance(run.run_after, datetime) else None for run in runs],
+        "timeout": [run.timeout for run in runs],
+        "data": [seal(run.created_event().encode()) for run in runs],
+    }
 
 
 def _listening() -> bool:

@@ -39,12 +39,12 @@ def require_transaction() -> None:
         raise transaction.TransactionManagementError("A transition needs the transaction that its caller opens.")
 
 
-def sql_now() -> str:
+def sql_now(source: str = "clock_timestamp()") -> str:
     """The database's clock as an SQL expression. Tests may shift it through ``clock.advance``."""
     offset = clock.offset()
     if not offset:
-        return "clock_timestamp()"
-    return f"(clock_timestamp() + interval '{offset // timedelta(microseconds=1)} microseconds')"
+        return source
+    return f"({source} + interval '{offset // timedelta(microseconds=1)} microseconds')"
 
 
 def now() -> datetime:

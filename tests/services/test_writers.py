@@ -142,7 +142,7 @@ def repeatable(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         return START + timedelta(seconds=next(numbers))
 
     monkeypatch.setattr(database, "now", now)
-    monkeypatch.setattr(database, "sql_now", lambda: f"'{now().isoformat()}'::timestamptz")
+    monkeypatch.setattr(database, "sql_now", lambda *_: f"'{now().isoformat()}'::timestamptz")
     return again
 
 

@@ -48,7 +48,7 @@ def _shift_wall_clock(seconds: float) -> None:
     from django_workflows.services import database
 
     clock.advance(timedelta(seconds=seconds))
-    database.sql_now = lambda: "clock_timestamp()"
+    database.sql_now = lambda source="clock_timestamp()": source
 
 
 if __name__ == "__main__":
