@@ -6,6 +6,7 @@ All of it joins the caller's ``transaction.atomic()``: what is done here commits
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -16,7 +17,13 @@ from .control import afork_run, aplan_fork, aretry_run, fork_run, plan_fork, ret
 from .definitions import Workflow
 from .delivery import aresume_webhook, resume_webhook
 from .durations import parse
-from .exceptions import HookNotFoundError, RunNotFoundError, WorkflowError
+from .exceptions import (
+    HookNotFoundError,
+    PayloadTooLargeError,
+    RunNotFoundError,
+    SerializationError,
+    WorkflowError,
+)
 from .handles import RunHandle
 from .models import Event, Hook, Run
 from .registry import find_workflow
@@ -182,6 +189,12 @@ def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None 
         HookPayloadError: the hook's serializer refuses the payload; the run keeps waiting.
         SerializationError, PayloadTooLargeError: the payload cannot be stored.
     """
+    if idempotency_key is None and database.is_postgresql() and database.connection().get_autocommit():
+        with suppress(
+            SerializationError, PayloadTooLargeError
+        ):  # what the hook's serializer makes of it may be another
+            if (event := hooks.receive_at_once(token, check_size(dumps(payload)))) is not None:
+                return event
     return _receive(token, payload, idempotency_key)
 
 
