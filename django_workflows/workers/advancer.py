@@ -37,7 +37,7 @@ from .attempts import Attempt, Failed, Outcome, Recorded
 from .bodies import Bodies, Body
 from .connection import AdvancingConnection
 from .crowd import Crowd
-from .outcomes import is_at_hand, record_outcome
+from .outcomes import is_at_hand, record_outcome, record_outcomes
 from .recall import Recall
 from .slots import Slots
 from .watch import Watch
@@ -491,8 +491,8 @@ class Advancer:
     def _locked(self, result: _Result, foreign: Sequence[object]) -> None:
         transition_, body, work = result.transition, result.body, result.work
         if body is None:  # ended, or of a workflow that this process does not know: only what it was told is recorded
-            for outcome in work.outcomes:
-                record_outcome(transition_, outcome)
+            if work.outcomes:
+                record_outcomes(transition_, work.outcomes)
             return
         self._recall.catch_up(body, foreign)
         self._advance.arrivals(transition_, work, locked=True)

@@ -160,9 +160,8 @@ class Executor:
         self._launch(attempt)
 
     def _launch(self, attempt: Attempt) -> None:
-        attempt.began = time.monotonic()
         if attempt.definition.timeout is not None:
-            attempt.deadline = attempt.began + attempt.definition.timeout.total_seconds()
+            attempt.deadline = time.monotonic() + attempt.definition.timeout.total_seconds()
         if attempt.definition.is_async:
             self._begin_async(attempt)
         elif getattr(self._local, "free", False):
@@ -188,6 +187,7 @@ class Executor:
 
     def _run(self, attempt: Attempt) -> Attempt | None:
         """Run one attempt and, if that frees the way, say what this thread should run next."""
+        attempt.began = time.monotonic()
         outcome = run_attempt(attempt)
         self._local.next, self._local.free = None, True
         self._end(outcome)
@@ -257,6 +257,7 @@ class Executor:
 
     async def _run_async(self, attempt: Attempt) -> None:
         outcome: Outcome
+        attempt.began = time.monotonic()
         runtime = StepRuntime(attempt)
         try:
             await self._refresh_connections()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ..exceptions import PayloadTooLargeError
@@ -12,6 +13,14 @@ from ..services.payloads import check_size
 from ..services.rows import StepRow
 from ..services.transition import Transition
 from .attempts import Attempt, Completed, Failed, HandedBack, Outcome
+
+
+def record_outcomes(transition: Transition, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes for a run whose open steps have not been read: it has ended, or its body is unknown here."""
+    locking.read_steps(transition, [outcome.attempt.step.correlation_id for outcome in outcomes])
+    for outcome in outcomes:
+        if is_at_hand(transition, outcome):
+            record_outcome(transition, outcome)
 
 
 def record_outcome(transition: Transition, outcome: Outcome) -> bool:

@@ -122,15 +122,20 @@ class Statements:
         with self._errors:
             name = self._names.get(text) or self._prepare(text)
             self._connection.pgconn.send_query_prepared(name, [scalar(value) for value in values])
+            self._connection.pgconn.flush()
 
     def receive(self) -> list[tuple[Any, ...]]:
         """Wait for the answer to what was sent. Raises as :meth:`execute` does."""
         libpq = self._connection.pgconn
         with self._errors:
-            answer = select.poll()
-            answer.register(libpq.socket, select.POLLIN)
+            ready = select.poll()
+            while libpq.flush():  # a large statement leaves in pieces, and the server may have something to say meanwhile
+                ready.register(libpq.socket, select.POLLIN | select.POLLOUT)
+                if ready.poll()[0][1] & select.POLLIN:
+                    libpq.consume_input()
+            ready.register(libpq.socket, select.POLLIN)
             while libpq.is_busy():
-                answer.poll()
+                ready.poll()
                 libpq.consume_input()
             result = libpq.get_result()
             while libpq.get_result() is not None:
