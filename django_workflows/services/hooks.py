@@ -123,9 +123,9 @@ WITH locked AS MATERIALIZED (
     FOR NO KEY UPDATE OF r FOR SHARE OF h
 ), run AS (
     UPDATE django_workflows_run r SET last_sequence = r.last_sequence + 1,
-        last_event_at = GREATEST(r.last_event_at, {now}), wake_at = GREATEST(r.last_event_at, {now})
-    FROM locked WHERE r.id = locked.id
-    RETURNING r.id, r.last_sequence, r.last_event_at, r.life, locked.correlation_id
+        last_event_at = GREATEST(r.last_event_at, mine.now), wake_at = GREATEST(r.last_event_at, mine.now)
+    FROM (SELECT id, correlation_id, {now} AS now FROM locked) mine WHERE r.id = mine.id
+    RETURNING r.id, r.last_sequence, r.last_event_at, r.life, mine.correlation_id
 )
 INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
 SELECT id, last_sequence, 'hook_received', correlation_id, %s, life, last_event_at FROM run
@@ -140,7 +140,7 @@ def receive_at_once(token: str, payload: Encoded) -> EventModel | None:
     """
     data = events.HookReceived(payload, None).encode()
     ring = f", pg_notify('{database.WORK}', run_id)" if conf.settings.LISTEN else ""
-    text = _RECEIVE.format(now=database.sql_now("statement_timestamp()"), ring=ring)
+    text = _RECEIVE.format(now=database.sql_now(), ring=ring)
     for run_id, sequence, correlation_id, created_at, *_ in database.execute(text, [token, seal(data)]):
         record = Record(sequence, events.HookReceived.type, correlation_id, data, database.aware(created_at))
         return _event(run_id, record, None)

@@ -18,7 +18,7 @@ from django_workflows import api
 from django_workflows.exceptions import EntityConflictError, HookNotFoundError, RunNotActiveError, WorkflowError
 from django_workflows.models import Event, Hook, Run, Step, Wait
 from django_workflows.serialization import Encoded, encode_error
-from django_workflows.services import claims, creation, locking, runs, steps, waits
+from django_workflows.services import claims, creation, hooks, locking, runs, steps, waits
 from django_workflows.services.runs import NewRun
 from django_workflows.verify import verify_runs
 from tests.support.runs import (
@@ -307,6 +307,46 @@ class TestLocks:
             session = Session(lambda: act(run_id))
             session.wait_until_blocked()
         session.outcome()
+
+    def test_a_resume_that_had_to_wait_goes_on_where_the_log_has_got_to(self) -> None:
+        run_id = started_run()
+        with transition(run_id) as t:
+            add_hook(t, "token")
+        with transition(run_id) as t:
+            session = Session(lambda: api.resume_hook("token", 1))
+            session.wait_until_blocked()
+            add_wait(t)
+        event = session.outcome()
+        assert types(run_id)[-2:] == ["wait_created", "hook_received"]
+        assert event == Event.objects.get(run_id=run_id, type="hook_received")
+        _sound(run_id)
+
+    def test_a_resume_that_had_to_wait_looks_again_whether_the_hook_is_still_there(self) -> None:
+        run_id = started_run()
+        with transition(run_id) as t:
+            add_hook(t, "token")
+        with transition(run_id) as t:
+            session = Session(lambda: api.resume_hook("token", 1))
+            session.wait_until_blocked()
+            hooks.dispose_hook(t, "hook:1")
+        with pytest.raises(HookNotFoundError):
+            session.outcome()
+        assert types(run_id)[-1] == "hook_disposed"
+        _sound(run_id)
+
+    def test_a_resume_that_had_to_wait_finds_the_next_owner_of_its_token(self) -> None:
+        first, second = started_run(), started_run()
+        with transition(first) as t:
+            add_hook(t, "token")
+        with transition(first) as t:
+            session = Session(lambda: api.resume_hook("token", 1))
+            session.wait_until_blocked()
+            hooks.dispose_hook(t, "hook:1")
+            with transition(second) as other:
+                add_hook(other, "token")
+        assert session.outcome().run_id == second
+        assert types(first)[-1] == "hook_disposed"
+        assert types(second)[-1] == "hook_received"
 
     def test_a_due_run_that_somebody_holds_is_passed_over(self) -> None:
         held, free = new_run(), new_run()

@@ -1,0 +1,180 @@
+"""How many attempts run, how many wait for their turn, and what becomes of those that wait too long."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from django_workflows import clock, step
+from django_workflows.definitions import Step
+from django_workflows.serialization import Encoded
+from django_workflows.services.rows import StepRow
+from django_workflows.statuses import StepStatus
+from django_workflows.workers import executor as module
+from django_workflows.workers.attempts import Attempt, Completed, Failed, HandedBack, Outcome, Recorded
+from django_workflows.workers.executor import Executor
+from django_workflows.workers.slots import AHEAD, MOST, Slots
+from tests.support.eventually import eventually
+
+
+class Steps:
+    """Steps that note when they begin and wait until they may end."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.go = threading.Semaphore(0)
+
+
+world = Steps()
+
+
+@pytest.fixture(autouse=True)
+def fresh_world() -> None:
+    world.__init__()  # type: ignore[misc]
+
+
+@step(name="tests.executor.waiting")
+def waiting(name: str) -> str:
+    world.began.append(name)
+    assert world.go.acquire(timeout=30)
+    return name
+
+
+@step(name="tests.executor.awaiting")
+async def awaiting(name: str) -> str:
+    import asyncio
+
+    world.began.append(name)
+    while not world.go.acquire(blocking=False):  # noqa: ASYNC110 - a thread releases it
+        await asyncio.sleep(0.002)
+    return name
+
+
+class Desk:
+    """An executor, and what it has reported."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.slots = Slots(concurrency)
+        self.outcomes: list[Outcome] = []
+        self.executor = Executor(self.outcomes.append, self.slots, lambda: None, lambda: None)
+
+    def begin(self, name: str, definition: Step[Any, Any] = waiting, timeout: timedelta | None = None) -> Attempt:
+        now = clock.now()
+        row = StepRow(
+            f"step_{name}", "wrun_x", f"step:{name}:1", definition.name, StepStatus.RUNNING,
+            Encoded(f'{{"args":["{name}"],"kwargs":{{}}}}'), None, None, 1, 0, 0, "default", 0, now, "wrkr_x", now, now, None,
+        )  # fmt: skip
+        attempt = Attempt(row, 1, "wrkr_x", definition, "tests.flow", now, {})
+        self.slots.give_back(-1)
+        self.executor.begin(attempt)
+        return attempt
+
+    def reported(self, count: int) -> list[Outcome]:
+        eventually(lambda: len(self.outcomes) >= count, f"{count} outcomes")
+        return self.outcomes
+
+
+@pytest.mark.parametrize("definition", [waiting, awaiting], ids=["def", "async def"])
+def test_no_more_run_at_once_than_the_concurrency_says_and_the_others_follow_in_order(definition: Any) -> None:
+    desk = Desk(2)
+    for name in "abcd":
+        desk.begin(name, definition)
+    eventually(lambda: len(world.began) == 2, "two run")
+    assert [attempt.step.id for attempt in desk.executor.running] == ["step_a", "step_b", "step_c", "step_d"]
+    world.go.release()
+    eventually(lambda: len(world.began) == 3, "the third has its turn")
+    assert world.began[2] == "c"
+    world.go.release(3)
+    assert [type(outcome) for outcome in desk.reported(4)] == [Completed] * 4
+    assert world.began[3] == "d"
+    eventually(lambda: desk.slots.free >= 2, "all slots are free again")
+
+
+def test_what_nobody_wants_any_more_never_has_its_turn() -> None:
+    desk = Desk(1)
+    desk.begin("a")
+    unwanted = desk.begin("b")
+    desk.begin("c")
+    unwanted.cancel()
+    world.go.release(2)
+    outcomes = {outcome.attempt.step.id: type(outcome) for outcome in desk.reported(3)}
+    assert outcomes == {"step_a": Completed, "step_b": Recorded, "step_c": Completed}
+    assert world.began == ["a", "c"]
+
+
+def test_what_waits_too_long_is_given_back_and_never_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    desk = Desk(1)
+    desk.begin("a")
+    starved = desk.begin("b")
+    assert desk.executor.next_deadline() == 0.0
+    desk.executor.look_at_the_clock()
+    (outcome,) = desk.reported(1)
+    assert isinstance(outcome, HandedBack)
+    assert outcome.attempt is starved
+    world.go.release(2)
+    assert isinstance(desk.reported(2)[1], Completed)
+    assert world.began == ["a"]
+    assert not desk.executor.running
+
+
+def test_a_worker_that_stops_gives_back_those_that_run_and_those_that_wait() -> None:
+    desk = Desk(1)
+    desk.begin("a")
+    desk.begin("b")
+    desk.executor.hand_back()
+    assert {outcome.attempt.step.id for outcome in desk.outcomes} == {"step_a", "step_b"}
+    assert {type(outcome) for outcome in desk.outcomes} == {HandedBack}
+    world.go.release(2)
+    eventually(lambda: not desk.executor.running, "the one that ran has ended")
+    assert world.began == ["a"]
+    assert len(desk.outcomes) == 2
+
+
+def test_time_that_an_attempt_waits_is_not_taken_from_its_timeout() -> None:
+    @step(name="tests.executor.hasty", timeout=60)
+    def hasty(name: str) -> str:
+        return waiting.fn(name)  # type: ignore[no-any-return]
+
+    desk = Desk(1)
+    desk.begin("a")
+    late = desk.begin("b", hasty)
+    assert late.deadline is None
+    world.go.release(2)
+    desk.reported(2)
+    assert late.deadline is not None
+    assert late.deadline - late.began == pytest.approx(60, abs=5)
+    assert not [outcome for outcome in desk.outcomes if isinstance(outcome, Failed)]
+
+
+class TestSlots:
+    def test_are_as_many_as_may_run_while_nothing_is_known(self) -> None:
+        assert Slots(8).free == 8
+
+    def test_grow_where_steps_are_short(self) -> None:
+        slots = Slots(8)
+        for _ in range(200):
+            slots.note(0.0001)
+        assert slots.free == MOST * 8
+
+    def test_are_fewer_at_once_when_a_long_step_comes(self) -> None:
+        slots = Slots(8)
+        for _ in range(200):
+            slots.note(0.0001)
+        slots.note(10.0)
+        assert slots.free == 8
+
+    def test_hold_no_more_than_can_be_expected_to_have_its_turn_soon(self) -> None:
+        slots = Slots(8)
+        for _ in range(2000):
+            slots.note(AHEAD * 0.99)
+        assert slots.free == 16
+
+    def test_are_never_less_than_none(self) -> None:
+        slots = Slots(2)
+        slots.give_back(-5)
+        assert slots.free == 0
+        assert slots.take(1) == 0
