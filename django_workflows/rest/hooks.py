@@ -65,7 +65,7 @@ class HookResume(HookView):
         operation_id="workflow_hook_resume",
         parameters=[header("Idempotency-Key", "A repeated key gives the first event and writes nothing.")],
         request=serializers.ResumeRequest,
-        responses={202: serializers.EventAnswer, **_REFUSED, 409: ERROR, 413: ERROR},
+        responses={202: serializers.EventAnswer, **_REFUSED, 409: ERROR, 413: ERROR, 415: ERROR},
     )
     def post(self, request: Request, token: str) -> Response:
         """Deliver a payload to the active hook of a token. It is durable when the answer comes."""

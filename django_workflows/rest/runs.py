@@ -23,7 +23,7 @@ from .schemas import OpenApiResponse, extend_schema
 ERROR = serializers.ErrorAnswer
 PAYLOADS = serializers.RunAnswer.payloads
 _REFUSED = {400: ERROR, 403: ERROR}
-_ACTED = {202: serializers.RunAnswer, **_REFUSED, 404: ERROR, 409: ERROR}
+_ACTED = {202: serializers.RunAnswer, **_REFUSED, 404: ERROR, 409: ERROR, 415: ERROR}
 
 
 def show_run(run_id: str, *, data: bool = True) -> Any:
@@ -80,6 +80,7 @@ class RunStart(ApiView):
             404: ERROR,
             409: ERROR,
             413: ERROR,
+            415: ERROR,
         },
     )
     def post(self, request: Request, name: str) -> Response:

@@ -72,7 +72,7 @@ def insert_entities(run: Run, fold: Fold, *, closed_at: datetime | None, options
             token=made["token"],
             is_webhook=made["is_webhook"],
             metadata=encoded(made["metadata"]),
-            options=(options or {}).get(key, {}),
+            options=(options or {}).get(key),
             created_at=hook.created.created_at,
             disposed_at=hook.disposed_at or closed_at,
         )

@@ -16,7 +16,7 @@ from django.db.models import Max
 from .. import ids
 from ..events import Record, RunCreated
 from ..models import Event, Hook, Outbox, Run, Step, Stream, StreamChunk, Wait
-from ..serialization import Encoded, dumps
+from ..serialization import Encoded
 from ..statuses import RunStatus, StepStatus, WaitStatus
 from . import creation, database, event_log, locking, outbox
 from .folding import Fold, FoldedStep, encoded, fold, parts
@@ -231,7 +231,7 @@ def _repair_hooks(locked: Transition, folded: Fold) -> list[str]:
                 token=created["token"],
                 is_webhook=created["is_webhook"],
                 metadata=encoded(created["metadata"]),
-                options=dumps({}),
+                options=None,
                 created_at=hook.created.created_at,
                 disposed_at=disposed_at,
             )
