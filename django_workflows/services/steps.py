@@ -104,11 +104,10 @@ def lose_step(transition: Transition, step: StepRow) -> None:
         _back_to_pending(transition, step, encode_error(lost), transition.now + pause, lost=True)
 
 
-def hand_back_step(transition: Transition, step: StepRow) -> None:
+def hand_back_step(transition: Transition, step: StepRow, pause: timedelta = timedelta(0)) -> None:
     """A worker gives a step back: it stops, or has no room for it after all. No failure, and no loss that counts."""
-    _back_to_pending(
-        transition, step, encode_error(WorkerLostError("The worker gave the step back.")), transition.now, lost=True
-    )
+    error = encode_error(WorkerLostError("The worker gave the step back."))
+    _back_to_pending(transition, step, error, transition.now + pause, lost=True)
 
 
 def cancel_step(transition: Transition, step: StepRow | None, correlation_id: str) -> bool:

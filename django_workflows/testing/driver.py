@@ -123,7 +123,7 @@ class Driver:
         return due or outlook.owes or self.advancer.has_news
 
     def _run(self, attempt: Attempt) -> None:
-        if not attempt.cancelled.is_set():
+        if not attempt.cancelled:
             self.ran[attempt.step.name] += 1
         self.executor.run(attempt)
         if self.executor.last is not None and not isinstance(self.executor.last, Recorded):

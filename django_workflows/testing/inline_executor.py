@@ -46,7 +46,7 @@ class InlineExecutor(Executor):
     def next_ready(self, now: datetime) -> Attempt | None:
         """Take the first attempt that has nothing more to wait for."""
         for place, (moment, attempt) in enumerate(self.waiting):
-            if moment <= now or attempt.cancelled.is_set():
+            if moment <= now or attempt.cancelled:
                 del self.waiting[place]
                 return attempt
         return None
@@ -56,7 +56,7 @@ class InlineExecutor(Executor):
         definition = attempt.definition
         with self._lock:
             self._running[attempt] = None
-        if attempt.cancelled.is_set():  # a mocked step that was taking its time when nobody wanted it any more
+        if attempt.cancelled:  # a mocked step that was taking its time when nobody wanted it any more
             self._end(Recorded(attempt))
             return
         takes, limit = mocks.takes(definition), definition.timeout

@@ -125,6 +125,8 @@ class Advancer:
         self.more_due = False
         #: tells the main loop to take the turn in a moment
         self.gather: Callable[[], None] | None = None
+        #: nothing is in hand: whoever waits for more to come in need not wait longer
+        self.all_reported = threading.Event()
         self._begun: list[Attempt] = []
         self._done: list[Transition] = []
 
@@ -143,6 +145,8 @@ class Advancer:
         self._inbox.append(outcome)  # first: at no moment may an attempt seem to be unknown here
         if self.in_hand.get(attempt.step.id) is attempt:
             del self.in_hand[attempt.step.id]
+            if not self.in_hand:
+                self.all_reported.set()
 
     def rename(self, worker_id: str) -> None:
         """Go on as another worker; what the old one had in hand is no longer ours."""
@@ -642,6 +646,8 @@ class Advancer:
 
     def _begin_attempts(self) -> None:
         begun, self._begun = self._begun, []
+        if begun:
+            self.all_reported.clear()
         for attempt in begun:
             self.in_hand[attempt.step.id] = attempt
             self._begin(attempt)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +27,8 @@ class Attempt:
     taken: float = 0.0
     began: float = 0.0
     deadline: float | None = None
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    #: nobody wants its outcome any more
+    cancelled: bool = False
     #: tells an async attempt; set while it runs
     interrupt: Callable[[], None] | None = None
     #: its outcome has been taken; a later one is dropped
@@ -42,7 +42,7 @@ class Attempt:
 
     def cancel(self) -> None:
         """Tell the attempt that nobody wants its outcome any more."""
-        self.cancelled.set()
+        self.cancelled = True
         if self.interrupt is not None:
             self.interrupt()
 
@@ -80,7 +80,12 @@ class Failed(Outcome):
 
 @dataclass(slots=True)
 class HandedBack(Outcome):
-    """The attempt could not be carried out here, through no fault of the step: the worker stops, or saving failed."""
+    """The attempt could not be carried out here, through no fault of the step: the worker stops, or saving failed.
+
+    ``pause``: seconds before the next attempt, where one at once would fail like this one.
+    """
+
+    pause: float = 0.0
 
 
 @dataclass(slots=True)

@@ -36,6 +36,8 @@ Report = Callable[[Outcome], None]
 
 #: seconds after which an attempt that waits for its turn is given back, for any worker to take
 PATIENCE = 0.25
+#: seconds before a step is tried again whose result could not be saved: the database is away, or full
+NOT_SAVED_PAUSE = 0.5
 
 
 class _LeaseLostError(Exception):
@@ -55,7 +57,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
         runtime.flush()
         return Completed(attempt, output)
     except ChunksNotSavedError:
-        return HandedBack(attempt)
+        return HandedBack(attempt, NOT_SAVED_PAUSE)
     except BaseException as error:  # noqa: BLE001 - SystemExit too: a step's end is never its worker's
         if not attempt.definition.atomic:  # what an atomic step wrote goes with its transaction
             with suppress(Exception):
@@ -104,13 +106,13 @@ def _run_atomic(attempt: Attempt, runtime: StepRuntime, payload: dict[str, Any])
         if not returned and not database.is_connection_lost(error):
             raise
         logger.warning("The result of step %s could not be saved and it is tried again: %s", attempt.step.id, error)
-        return HandedBack(attempt)
+        return HandedBack(attempt, NOT_SAVED_PAUSE)
     return Recorded(attempt)
 
 
 def classify(attempt: Attempt, error: BaseException) -> Outcome:
     """What an exception out of a step means for it. Never raises."""
-    if attempt.cancelled.is_set() and isinstance(error, asyncio.CancelledError):
+    if attempt.cancelled and isinstance(error, asyncio.CancelledError):
         return Recorded(attempt)
     encoded = encode_error(error)
     if isinstance(error, FatalError | SerializationError):
@@ -218,9 +220,9 @@ class Executor:
                 if not self._waiting or len(self._running) >= self._slots.concurrency:
                     return None
                 attempt = self._waiting.popleft()
-                if not attempt.cancelled.is_set():
+                if not attempt.cancelled:
                     self._running[attempt] = None
-            if not attempt.cancelled.is_set():
+            if not attempt.cancelled:
                 return self._launch(attempt)
             self._give_up(attempt, Recorded(attempt))
 
@@ -252,7 +254,7 @@ class Executor:
             loop.call_soon_threadsafe(task.cancel)
 
         attempt.interrupt = interrupt
-        if attempt.cancelled.is_set():
+        if attempt.cancelled:
             task.cancel()
 
     async def _run_async(self, attempt: Attempt) -> None:
@@ -269,7 +271,7 @@ class Executor:
             outcome = Completed(attempt, dumps(value))
             await runtime.aflush()
         except ChunksNotSavedError:
-            outcome = HandedBack(attempt)
+            outcome = HandedBack(attempt, NOT_SAVED_PAUSE)
         except BaseException as error:  # noqa: BLE001 - likewise
             with suppress(Exception):
                 await runtime.aflush()
@@ -293,7 +295,7 @@ class Executor:
         """
         now = time.monotonic()
         for attempt in self._take_overdue(now):
-            attempt.cancelled.set()
+            attempt.cancelled = True
             timeout = attempt.definition.timeout
             error = TimeoutError(f"The step did not return within {timeout}.")
             self._report(Failed(attempt, encode_error(error)))

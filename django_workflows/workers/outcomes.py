@@ -39,7 +39,7 @@ def record_outcome(transition: Transition, outcome: Outcome) -> bool:
         if transition.run.ended:
             steps.lose_step(transition, step)
         else:
-            steps.hand_back_step(transition, step)
+            steps.hand_back_step(transition, step, timedelta(seconds=outcome.pause))
     return True
 
 

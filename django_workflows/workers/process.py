@@ -147,7 +147,7 @@ class WorkerProcess:
             self._reconcile()
         self.executor.look_at_the_clock()
         if self.advancer.crowded:
-            time.sleep(GATHER)
+            self.advancer.all_reported.wait(GATHER)
             self.doorbell.wait(0)  # what others have rung for meanwhile
         rung_for = self.doorbell.heard()
         if rung_for is None or len(rung_for) > MIN_CLAIM or self._is_due():

@@ -46,7 +46,7 @@ class StepRuntime(context.Runtime):
             run_id=attempt.run_id,
             attempt=attempt.number,
             started_at=attempt.step.started_at or attempt.step.created_at,
-            cancelled=attempt.cancelled.is_set(),
+            cancelled=attempt.cancelled,
         )
 
     # --- writing under the lease -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from django_workflows.exceptions import EntityConflictError, RunNotActiveError
 from django_workflows.models import Event, Run, Step
 from django_workflows.serialization import Encoded, dumps, encode_error
 from django_workflows.services import locking, runs, steps
+from django_workflows.services.transition import ANY
 from django_workflows.statuses import StepStatus
 from tests.support.runs import add_step, end, run_row, running_step, started_run, transition, types
 
@@ -207,3 +208,17 @@ def test_an_input_is_split_without_loss(text: str) -> None:
 
     args, kwargs = steps.split_input(Encoded(text))
     assert {"args": json.loads(args), "kwargs": json.loads(kwargs)} == json.loads(text)
+
+
+def test_a_step_that_could_not_be_saved_is_given_back_with_a_pause() -> None:
+    """At once it would fail in the same way, again and again, and each time the log would grow."""
+    run_id = started_run()
+    with transition(run_id) as t:
+        step = add_step(t)
+        steps.start_step(t, step, "wrkr_1")
+    with transition(run_id) as t:
+        steps.hand_back_step(t, t.picture.steps[step.correlation_id], timedelta(seconds=5))
+        assert ANY not in t.rings
+        row = t.picture.steps[step.correlation_id]
+        assert (row.status, row.available_at) == ("pending", t.now + timedelta(seconds=5))
+        assert (row.failures, row.losses) == (0, 0)
