@@ -105,30 +105,50 @@ class draining:  # noqa: N801  (reads as a verb: ``with draining():``)
     __slots__ = ("_entered",)
 
     def __enter__(self) -> None:
-        global _paused, _collecting
         if _thread.depth:  # nested: everything is closed already
             _thread.depth += 1
             self._entered: Sequence[tuple[Callable[[Any], None], Any]] = ()
             return
         self._entered = [(leave, enter()) for enter, leave in guards] if guards else ()
-        with _lock:
-            if not _paused:
-                _collecting = gc.isenabled()
-                gc.disable()
-            _paused += 1
+        _rest()
         _thread.depth = 1
 
     def __exit__(self, *exc_info: object) -> None:
-        global _paused
         _thread.depth -= 1
         if _thread.depth:
             return
-        with _lock:
-            _paused -= 1
-            if not _paused and _collecting:
-                gc.enable()
+        _work()
         for leave, state in reversed(self._entered):
             leave(state)
+
+
+class uncollected:  # noqa: N801
+    """The garbage collector rests for the whole block: it has one thing to do after a batch of drains, not one after each."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        _rest()
+
+    def __exit__(self, *exc_info: object) -> None:
+        _work()
+
+
+def _rest() -> None:
+    global _paused, _collecting
+    with _lock:
+        if not _paused:
+            _collecting = gc.isenabled()
+            gc.disable()
+        _paused += 1
+
+
+def _work() -> None:
+    global _paused
+    with _lock:
+        _paused -= 1
+        if not _paused and _collecting:
+            gc.enable()
 
 
 @contextmanager

@@ -229,7 +229,7 @@ class Advancer:
         works = self._gather()
         claimed = 0
         try:
-            with self.connection.lent():
+            with self.connection.lent(), sandbox.uncollected():
                 leftover = self._behind_fence(works) if self.connection.is_postgresql else works
                 if leftover or claim or rung_for:
                     claimed = self._under_lock(leftover, claim=claim, rung_for=rung_for)
