@@ -104,16 +104,21 @@ def test_every_read_of_a_log_is_a_gap_free_prefix_of_the_next() -> None:
     assert Event.objects.filter(run_id=run_id, type="hook_received").count() == 100
 
 
+def _end_open_transactions() -> bool:
+    with connection.cursor() as cursor:  # the step asks again and again whether it may go on: it is not always idle
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
+        )
+        return bool(cursor.fetchall())
+
+
 def test_a_connection_that_breaks_in_an_atomic_step_is_no_failure_of_the_step() -> None:
     """#2666: failing to save a result was recorded as the step's failure."""
     with Workers(MODULE, settings=FAST):
         run = bodies.holding_order.start("broken")
         eventually(lambda: _noted("began:broken"), "the step is inside its transaction")
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
-            )
+        eventually(_end_open_transactions, "a session in the middle of its transaction has been ended")
         _go("broken")
         run.result(30)
     step = Step.objects.get()

@@ -14,7 +14,7 @@ from django_workflows.registry import step_names, workflow_names
 from django_workflows.serialization import Encoded
 from django_workflows.services import runs, steps
 from django_workflows.services.claims import Interest
-from django_workflows.workers import advancer as module
+from django_workflows.workers import locked as module
 from django_workflows.workers.advancer import Advancer, ConnectionLostError
 from django_workflows.workers.attempts import Attempt, Completed
 from django_workflows.workers.slots import Slots
