@@ -11,6 +11,7 @@ A live run, a cached body and a cold replay go through the same :meth:`Execution
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
@@ -361,8 +362,12 @@ class Execution:
 
     def _end_body(self) -> None:
         self.finished = True
-        with sandbox.draining(), self.runtime.loop:
-            tear_down(self.runtime.loop, self._main)
+        loop = self.runtime.loop
+        if asyncio._get_running_loop() is loop:  # in the middle of a replay
+            tear_down(loop, self._main)
+            return
+        with sandbox.draining(), loop:
+            tear_down(loop, self._main)
 
 
 def _payload(command: Command) -> str | None:

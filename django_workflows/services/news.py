@@ -142,6 +142,12 @@ def _listener() -> Listener | None:
         return _listeners[alias]
 
 
+def is_listening() -> bool:
+    """Whether subscribing costs nothing: the listener is there and hears."""
+    listener = _listener()
+    return listener is not None and listener.ready.is_set()
+
+
 def close_listeners() -> None:
     """Give the listening connections of this process back; they come back when somebody waits again."""
     with _listeners_lock:

@@ -36,24 +36,23 @@ def result(run_id: str, timeout: float | None = None) -> Any:
         RunNotFoundError: there is no such run.
     """
     rung = threading.Event()
-    if (value := _outcome(run_id)) is not _PENDING:
+    # a run that has ended is no reason to begin listening
+    if not news.is_listening() and (value := _ask(run_id)) is not _PENDING:
         return value
-    _refuse_in_atomic_block()
     deadline = None if timeout is None else time.monotonic() + timeout
     with news.subscription(run_id, rung.set) as bell:
         while True:
             rung.clear()
-            if (value := _outcome(run_id)) is not _PENDING:
+            if (value := _ask(run_id)) is not _PENDING:
                 return value
             rung.wait(_pause(run_id, bell.poll, deadline))
 
 
 async def aresult(run_id: str, timeout: float | None = None) -> Any:
     """Like :func:`result`, without blocking the event loop."""
-    look = sync_to_async(_outcome)
-    if (value := await look(run_id)) is not _PENDING:
+    ask = sync_to_async(_ask)
+    if not news.is_listening() and (value := await ask(run_id)) is not _PENDING:
         return value
-    await sync_to_async(_refuse_in_atomic_block)()
     rung, loop = asyncio.Event(), asyncio.get_running_loop()
     deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -63,13 +62,21 @@ async def aresult(run_id: str, timeout: float | None = None) -> Any:
     with news.subscription(run_id, wake) as bell:
         while True:
             rung.clear()
-            if (value := await look(run_id)) is not _PENDING:
+            if (value := await ask(run_id)) is not _PENDING:
                 return value
             pause = _pause(run_id, bell.poll, deadline)
             try:
                 await asyncio.wait_for(rung.wait(), pause)
             except TimeoutError:
                 continue
+
+
+def _ask(run_id: str) -> Any:
+    """:func:`_outcome`, for somebody who would wait for it."""
+    value = _outcome(run_id)
+    if value is _PENDING:
+        _refuse_in_atomic_block()
+    return value
 
 
 def _refuse_in_atomic_block() -> None:
