@@ -49,6 +49,8 @@ class _Child:
     started: float
     #: closed by our end: the child sees that its supervisor is gone
     lifeline: int
+    #: we have killed it, since its body computed for too long
+    hung: bool = False
 
 
 @dataclass(slots=True)
@@ -59,6 +61,8 @@ class Supervisor:
     #: says from time to time whether the code has changed, so that everything is started anew
     changed: Callable[[], bool] = lambda: False
     _children: dict[int, _Child] = field(default_factory=dict)
+    #: when (``time.monotonic()``) processes are to take the place of those that died
+    _births: list[float] = field(default_factory=list)
     _stopping: bool = False
     _killed_at: float | None = None
     _crashes: dict[str, int] = field(default_factory=dict)
@@ -72,9 +76,10 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._stop)
         for _ in range(self.options.processes):
             self._fork()
-        while self._children:
+        while self._children or (self._births and not self._stopping):
             time.sleep(TICK)
             self._reap()
+            self._replace(time.monotonic())
             self._end_hung()
             self._park()
             if not self._stopping and self.changed():
@@ -132,14 +137,22 @@ class Supervisor:
                 self._park()  # before a new process takes the run up again
             if self._stopping or (ended_well and self.options.burst):
                 continue
-            if time.monotonic() - child.started < 1.0:
-                time.sleep(1.0)  # a process that cannot start must not be forked in a loop
+            now = time.monotonic()
+            self._births.append(
+                now + 1.0 if now - child.started < 1.0 else now
+            )  # what cannot start is not forked in a loop
+
+    def _replace(self, now: float) -> None:
+        due = [moment for moment in self._births if moment <= now]
+        self._births = [moment for moment in self._births if moment > now]
+        for _ in due:
             self._fork()
 
     def _end_hung(self) -> None:
         for child in self._children.values():
             advancing = child.watch.read()
-            if advancing is not None and advancing[1] > conf.settings.HANG_TIMEOUT:
+            if advancing is not None and advancing[1] > conf.settings.HANG_TIMEOUT and _lives(child.pid):
+                child.hung = True
                 logger.error("Worker %s has hung in run %s for %.0f s; it is replaced.", child.pid, *advancing)
                 os.kill(child.pid, signal.SIGKILL)
 
@@ -151,7 +164,7 @@ class Supervisor:
             logger.error("Worker process %s %s; a new one takes its place.", child.pid, how)
             return
         run_id, seconds = advancing
-        if seconds > conf.settings.HANG_TIMEOUT:
+        if child.hung:
             how = f"computed for {seconds:.0f} s without awaiting anything"
         logger.error("Run %s %s.", run_id, how)
         self._crashes[run_id] = self._crashes.get(run_id, 0) + 1
@@ -183,6 +196,11 @@ def _park_run(run_id: str, reason: str, pause: float) -> bool:
             runs.block_run(transition_, reason, code_version(), at_least=pause)
             write([transition_])
         return bool(found) or not claims.existing_runs([run_id])
+
+
+def _lives(pid: int) -> bool:
+    """Whether the child has not ended yet; it stays to be reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def _how(status: int) -> str:

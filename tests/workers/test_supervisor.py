@@ -34,26 +34,40 @@ def born(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return [read, write]
 
 
-def test_a_child_that_dies_is_replaced(born: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
+def test_a_child_that_dies_is_replaced_and_not_at_once_when_it_was_young(born: list[int]) -> None:
     supervisor = Supervisor(WorkerOptions())
     child = _dead_child()
     supervisor._children = {child.pid: child}
     supervisor._reap()
+    supervisor._replace(child.started)
+    assert not supervisor._children
+    supervisor._replace(child.started + 60)
     (replaced,) = supervisor._children.values()
-    assert replaced.pid != child.pid
     os.waitpid(replaced.pid, 0)
     os.close(replaced.lifeline)
     assert os.read(born[0], 1) == b"x"
 
 
-def test_a_supervisor_told_to_stop_while_a_child_is_to_be_replaced_has_no_new_one(
-    born: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_supervisor_told_to_stop_while_a_child_is_to_be_replaced_has_no_new_one(born: list[int]) -> None:
     """It would never hear that it is to stop, and be killed when the grace is over."""
     supervisor = Supervisor(WorkerOptions())
     child = _dead_child()
     supervisor._children = {child.pid: child}
-    monkeypatch.setattr(module.time, "sleep", lambda _seconds: supervisor._stop())
     supervisor._reap()
+    supervisor._stop()
+    supervisor._replace(child.started + 60)
     assert not supervisor._children
+
+
+def test_a_body_that_ended_its_process_is_not_said_to_have_hung_however_late_that_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module.conf.settings, "HANG_TIMEOUT", 0.0)
+    supervisor = Supervisor(WorkerOptions(burst=True))
+    child = _dead_child()
+    child.watch.enter("wrun_1")
+    supervisor._children = {child.pid: child}
+    supervisor._end_hung()
+    supervisor._reap()
+    assert "exit code 1" in caplog.text
+    assert "computed" not in caplog.text
