@@ -190,9 +190,8 @@ def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None 
         SerializationError, PayloadTooLargeError: the payload cannot be stored.
     """
     if idempotency_key is None and database.is_postgresql() and database.connection().get_autocommit():
-        with suppress(
-            SerializationError, PayloadTooLargeError
-        ):  # what the hook's serializer makes of it may be another
+        # what cannot be stored may still become something else in the hook's serializer
+        with suppress(SerializationError, PayloadTooLargeError):
             if (event := hooks.receive_at_once(token, check_size(dumps(payload)))) is not None:
                 return event
     return _receive(token, payload, idempotency_key)

@@ -254,6 +254,5 @@ def _unhook_generators(hooks: Any) -> None:
     sys.set_asyncgen_hooks(*hooks)
 
 
-guards.append(
-    (_hook_generators, _unhook_generators)
-)  # once for all bodies of a batch: setting hooks is audited, and slow
+# once for all bodies of a batch: setting hooks is audited, and slow
+guards.append((_hook_generators, _unhook_generators))

@@ -65,11 +65,11 @@ def aware(moment: datetime) -> datetime:
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
-def ring(channel: str, payloads: Iterable[str] = ("",), execute: Execute | None = None) -> None:
-    """NOTIFY at commit. A hint only: losing it costs at most one poll interval. ``execute``: a way other than Django's."""
+def ring(channel: str, payloads: Iterable[str] = ("",), through: Execute | None = None) -> None:
+    """NOTIFY at commit. A hint only: losing it costs at most one poll interval. ``through``: another way than Django's."""
     if is_postgresql() and conf.settings.LISTEN:
         values = [channel, sorted(set(payloads))]
-        (execute or _execute)("SELECT pg_notify(%s::text, p) FROM unnest(%s::text[]) p", values)
+        (through or execute)("SELECT pg_notify(%s::text, p) FROM unnest(%s::text[]) p", values)
 
 
 def is_connection_lost(error: BaseException) -> bool:
@@ -99,6 +99,3 @@ def execute(text: str, values: Sequence[Any]) -> Rows:
         cursor.execute(text, values)
         rows: Rows = cursor.fetchall()
         return rows
-
-
-_execute = execute

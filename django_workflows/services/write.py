@@ -56,10 +56,10 @@ def ring_for(transitions: Sequence[Transition], execute: Execute | None = None) 
     """NOTIFY, only where another process may have to wake."""
     rings = set().union(*(transition.rings for transition in transitions))
     if rings:
-        database.ring(database.WORK, rings, execute)
+        database.ring(database.WORK, rings, through=execute)
     news = [item for transition in transitions for item in transition.news]
     if news:
-        database.ring(database.NEWS, news, execute)
+        database.ring(database.NEWS, news, through=execute)
 
 
 def send_signals(transitions: Sequence[Transition]) -> None:

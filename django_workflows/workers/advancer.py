@@ -262,9 +262,8 @@ class Advancer:
     def claim_steps(self) -> bool:
         """Start steps that wait for any worker, as many as there is room for. True: some were started."""
         with self.paused():
-            room = self.room - len(
-                self._settling.backlog
-            )  # those go first, with what else there is to write for their runs
+            # what waits here goes first, with whatever else there is to write for its run
+            room = self.room - len(self._settling.backlog)
             if room <= 0:
                 return False
             try:

@@ -45,7 +45,7 @@ class Locked:
         self._connection, self._settling, self._defer = connection, settling, defer
 
     def advance(self, works: Sequence[Work], *, limit: int, rung_for: Sequence[str] = ()) -> int:
-        """Advance these runs, and with ``claim`` those that are due, in one transaction; one by one if that fails.
+        """Advance these runs, and up to ``limit`` that are due or those ``rung_for``, in one transaction; else one by one.
 
         Returns how many due runs were claimed.
         """
@@ -204,9 +204,8 @@ class Locked:
                     self._settling.start_steps(result)
                 write_rows([result.transition for result in results], self._connection.execute_or_none)
         except BaseException:
-            self._settling.undo(
-                results
-            )  # their slots above all: whatever was started all the same is adopted later, and takes them
+            # their slots above all: whatever was started all the same is adopted later, and takes them
+            self._settling.undo(results)
             raise
         for result in results:
             result.left = []

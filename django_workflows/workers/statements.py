@@ -129,9 +129,8 @@ class Statements:
         libpq = self._connection.pgconn
         with self._errors:
             ready = select.poll()
-            while (
-                libpq.flush()
-            ):  # a large statement leaves in pieces, and the server may have something to say meanwhile
+            # a large statement leaves in pieces, and the server may have something to say meanwhile
+            while libpq.flush():
                 ready.register(libpq.socket, select.POLLIN | select.POLLOUT)
                 if ready.poll()[0][1] & select.POLLIN:
                     libpq.consume_input()

@@ -138,9 +138,8 @@ class Supervisor:
             if self._stopping or (ended_well and self.options.burst):
                 continue
             now = time.monotonic()
-            self._births.append(
-                now + 1.0 if now - child.started < 1.0 else now
-            )  # what cannot start is not forked in a loop
+            # what cannot start is not forked in a loop
+            self._births.append(now + 1.0 if now - child.started < 1.0 else now)
 
     def _replace(self, now: float) -> None:
         due = [moment for moment in self._births if moment <= now]

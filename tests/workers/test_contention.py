@@ -125,9 +125,8 @@ def test_a_connection_that_breaks_in_an_atomic_step_is_no_failure_of_the_step() 
     assert step.failures == 0
     assert step.attempt >= 2
     assert Order.objects.filter(customer="broken").count() == 1
-    for event in Event.objects.filter(
-        type="step_retrying"
-    ):  # at once it would fail in the same way, and the log would grow
+    # at once it would fail in the same way, and the log would grow
+    for event in Event.objects.filter(type="step_retrying"):
         assert event.payload["lost"]
         assert event.payload["retry_at"] > event.created_at
 
