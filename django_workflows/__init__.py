@@ -3,7 +3,28 @@
 Importing this package loads no model, so it is safe before the app registry is ready.
 """
 
-from .definitions import step, workflow
+from .authoring.definitions import step, workflow
+from .authoring.handles import RunHandle
+from .authoring.http import WebhookRequest, WebhookResponse
+from .authoring.model_refs import ModelRef
+from .authoring.primitives import (
+    Hook,
+    Webhook,
+    aset_attributes,
+    continue_as_new,
+    create_hook,
+    create_webhook,
+    get_step_metadata,
+    get_workflow_metadata,
+    get_writable,
+    now,
+    patched,
+    race,
+    random,
+    set_attributes,
+    sleep,
+    uuid4,
+)
 from .exceptions import (
     CorruptedEventLogError,
     EntityConflictError,
@@ -29,28 +50,7 @@ from .exceptions import (
     WorkflowError,
     WorkflowSandboxError,
 )
-from .handles import RunHandle
-from .model_refs import ModelRef
-from .primitives import (
-    Hook,
-    Webhook,
-    aset_attributes,
-    continue_as_new,
-    create_hook,
-    create_webhook,
-    get_step_metadata,
-    get_workflow_metadata,
-    get_writable,
-    now,
-    patched,
-    race,
-    random,
-    set_attributes,
-    sleep,
-    uuid4,
-)
 from .serialization import register_type
-from .webhooks import WebhookRequest, WebhookResponse
 
 __all__ = [
     "CorruptedEventLogError",

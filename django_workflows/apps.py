@@ -14,13 +14,11 @@ class DjangoWorkflowsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import (
-            api,
-            checks,  # noqa: F401 - registers the system checks
-            context,
-            lockfile,  # noqa: F401 - registers the check of the lock file
+        from . import api
+        from .authoring import runtime
+        from .deploys import (
+            lint_check,  # noqa: F401 - registers the checks of bodies
         )
-        from .lint import system_check  # noqa: F401 - registers the checks of bodies
 
-        context.install_client(api.client)
+        runtime.install_client(api.client)
         autodiscover_modules("workflows")

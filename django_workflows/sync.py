@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from . import durations, primitives
-from .context import Runtime, require
+from .authoring import primitives
+from .authoring.runtime import Runtime, require
+from .values import durations
 
 Duration = float | timedelta | str
 

@@ -35,9 +35,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest.FixtureRequ
     yield
     from django.db import DatabaseError, connection
 
-    from django_workflows.services import news
+    from django_workflows.notify import listener
 
-    news.LINGER = 0.0
+    listener.LINGER = 0.0
     with django_db_blocker.unblock(), suppress(DatabaseError):  # type: ignore[attr-defined]
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:

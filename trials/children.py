@@ -10,11 +10,11 @@ from trials.world import Report, World
 def run(world: World, report: Report) -> None:
     """200 parents with 5 instant children each; Fibonacci by recursion, depth 10, on 4 slots."""
     from django_workflows.models import Outbox, Run
-    from tests.control import bodies
+    from tests.recovery import bodies
     from tests.support.processes import Workers
 
     options = {"settings_module": "trials.settings", "log": world.directory / "children.log"}
-    with Workers("tests.control.bodies", processes=2, concurrency=2, **options):
+    with Workers("tests.recovery.bodies", processes=2, concurrency=2, **options):
         begun = time.monotonic()
         parents = bodies.parent.start_many([((5,), {})] * world.count(200, 1000))
         _await(world, report, [handle.id for handle in parents], "parents")

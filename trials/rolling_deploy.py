@@ -11,7 +11,7 @@ from trials.world import Report, World
 
 def run(world: World, report: Report) -> None:
     """Half a minute, or a whole one in the long form."""
-    from tests.control.rolling_deploy import Figures, finish, load, workers
+    from tests.recovery.rolling_deploy import Figures, finish, load, workers
 
     seconds, figures = world.count(20, 60), Figures()
     log = world.directory / "rolling.log"

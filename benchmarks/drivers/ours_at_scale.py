@@ -15,10 +15,10 @@ from benchmarks.drivers import django_ready  # noqa: F401 - before what imports 
 from benchmarks.drivers.protocol import times, wait_for
 from django_workflows import HookNotFoundError
 from django_workflows.api import get_hook_by_token, get_run
+from django_workflows.authoring.registry import find_workflow
 from django_workflows.engine import Execution
 from django_workflows.models import Event, Run, Wait
-from django_workflows.registry import find_workflow
-from django_workflows.services.event_log import read_many
+from django_workflows.store.event_log import read_many
 
 LATER = timedelta(days=30)
 

@@ -8,7 +8,7 @@
 Nothing is editable, addable or deletable by hand. :class:`RunsAboutMixin` is for a project's own ``ModelAdmin``.
 """
 
-from .about import RunsAboutMixin
+from .related_runs import RunsAboutMixin
 from .run_admin import RunAdmin
 
 __all__ = ["RunAdmin", "RunsAboutMixin"]

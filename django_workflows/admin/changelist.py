@@ -11,12 +11,12 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from .. import clock
-from ..insight.estimates import bounded
-from ..insight.waiting import summary, waits_of
+from ..eventlog.statuses import RunStatus
+from ..inspection.counts import bounded
+from ..inspection.waiting import summary, waits_of
 from ..models import Run
-from ..statuses import RunStatus
-from .secrets import Redactor
+from ..values import clock
+from .redaction import Redactor
 from .verbs import may_resume
 
 #: how many runs one action takes at most; each is named on its confirmation page

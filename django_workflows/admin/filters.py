@@ -12,11 +12,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from .. import clock
-from ..insight.finding import runs_with_attribute, used_attributes, used_queues, used_workflows
-from ..insight.words import short_name
+from ..eventlog.statuses import RunStatus
+from ..inspection.search import runs_with_attribute, used_attributes, used_queues, used_workflows
+from ..inspection.text import short_name
 from ..models import Run
-from ..statuses import RunStatus
+from ..values import clock
 
 
 class StatusFilter(SimpleListFilter):

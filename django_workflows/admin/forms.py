@@ -9,8 +9,8 @@ from django import forms
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
+from ..authoring.http import WebhookRequest
 from ..models import Hook
-from ..webhooks import WebhookRequest
 
 _FIELDS: dict[str, type[forms.Field]] = {
     "BooleanField": forms.BooleanField,

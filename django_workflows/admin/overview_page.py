@@ -9,14 +9,14 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from ..durations import humanize
-from ..insight.overview import Overview, Recent, overview
-from ..insight.payloads import failure, read
-from ..insight.scale import percent
-from ..insight.words import capped, coarse, moment, short_name, span
+from ..inspection.overview import Overview, Recent, overview
+from ..inspection.scale import percent
+from ..inspection.text import capped, coarse, moment, short_name, span
 from ..models import Run
+from ..serialization.display import failure, read
+from ..values.durations import humanize
+from .redaction import Redactor
 from .rendering import GLYPHS, run_url
-from .secrets import Redactor
 from .verbs import may_resume
 
 #: from the bottom of a bar to its top

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ..insight.words import capped, coarse, moment, short_name
+from ..inspection.text import capped, coarse, moment, short_name
 from ..models import Run
 
 #: what stands before the word, so that nothing is said by colour alone

@@ -17,16 +17,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from .. import clock
-from ..insight.finding import find_runs
-from ..insight.payloads import failure, plain, pretty, read, shown, with_raw
-from ..insight.words import capped, short_name, span
+from ..inspection.search import find_runs
+from ..inspection.text import capped, short_name, span
 from ..models import Event, Run
-from ..services import database
-from . import acting, filters, rendering, run_page
+from ..serialization.display import failure, plain, pretty, read, shown, with_raw
+from ..values import clock
+from . import actions as acting
+from . import filters, rendering, run_page
 from .changelist import RunChangeList
 from .overview_page import overview_context
-from .secrets import Redactor
+from .redaction import Redactor
 from .verbs import VERBS, may_resume
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class RunAdmin(_ModelAdmin):
         return RunChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        rows = Run.objects.using(database.alias())
+        rows = Run.objects.all()
         return with_raw(rows, ["error"]).defer("input", "output", "error", "seed")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
@@ -201,7 +201,7 @@ class RunAdmin(_ModelAdmin):
     def event_view(self, request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         """The data of one event: as part of the page, or with ``?whole`` as plain text."""
         self._require_view(request)
-        rows = Event.objects.using(database.alias()).filter(run_id=run_id.replace("\x00", ""), sequence=sequence)
+        rows = Event.objects.filter(run_id=run_id.replace("\x00", ""), sequence=sequence)
         event = rows.select_related("run").defer("run__input", "run__output", "run__error", "data").first()
         if event is None:
             raise Http404

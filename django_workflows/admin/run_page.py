@@ -14,19 +14,18 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from .. import clock
-from ..durations import humanize
-from ..insight.payloads import Failure, failure, read, shown, with_raw
-from ..insight.possible import open_hooks, open_waits, possible
-from ..insight.rows import rows_of
-from ..insight.timeline import timeline
-from ..insight.waiting import waits_for
-from ..insight.words import masked, short_name, span
+from ..eventlog.statuses import TERMINAL_RUN
+from ..inspection.actions import open_hooks, open_waits, possible
+from ..inspection.text import masked, short_name, span
+from ..inspection.timeline import timeline
+from ..inspection.timeline_rows import rows_of
+from ..inspection.waiting import waits_for
 from ..models import Event, Run, StreamChunk
-from ..services import database
-from ..statuses import TERMINAL_RUN
+from ..serialization.display import Failure, failure, read, shown, with_raw
+from ..values import clock
+from ..values.durations import humanize
+from .redaction import Redactor
 from .rendering import GLYPHS, run_url
-from .secrets import Redactor
 from .verbs import VERBS, may_dispose, may_resume
 
 #: events of the log on one page
@@ -49,7 +48,7 @@ class LogRow:
 
 def load(run_id: str) -> Run | None:
     """The run with its payloads undecoded, as ``raw_input``, ``raw_output``, ``raw_error``."""
-    rows = Run.objects.using(database.alias()).filter(pk=run_id.replace("\x00", "")).select_related("parent")
+    rows = Run.objects.filter(pk=run_id.replace("\x00", "")).select_related("parent")
     parent = ("parent__input", "parent__output", "parent__error")
     return with_raw(rows.defer(*parent), ["input", "output", "error"]).defer(*parent).first()
 
@@ -177,7 +176,7 @@ def _values(run: Run, redact: Redactor) -> list[dict[str, Any]]:
 
 
 def _streams(run: Run) -> list[str]:
-    rows = StreamChunk.objects.using(database.alias()).filter(run_id=run.pk).values_list("stream", flat=True)
+    rows = StreamChunk.objects.filter(run_id=run.pk).values_list("stream", flat=True)
     return sorted(rows.distinct()[:20])
 
 
@@ -243,7 +242,7 @@ def _log(request: HttpRequest, run: Run) -> dict[str, Any]:
     last = run.last_sequence
     after = _number(request, "after")
     after = max(0, last - LOG_PAGE) if after is None else after
-    rows = Event.objects.using(database.alias()).filter(run_id=run.pk, sequence__gt=after).order_by("sequence")
+    rows = Event.objects.filter(run_id=run.pk, sequence__gt=after).order_by("sequence")
     columns = ("sequence", "type", "correlation_id", "created_at", "size")
     found = rows.annotate(size=Length(Cast("data", TextField()))).values_list(*columns)[:LOG_PAGE]
     log = [

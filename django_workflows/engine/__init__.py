@@ -16,6 +16,5 @@ Why decisions are monotone, and what that rests on, is in ``docs/reliability.md`
 
 from . import sandbox
 from .execution import Execution, ExecutionSettings
-from .history import effective, reserved_ids
 
-__all__ = ["Execution", "ExecutionSettings", "effective", "reserved_ids", "sandbox"]
+__all__ = ["Execution", "ExecutionSettings", "sandbox"]

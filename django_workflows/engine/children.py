@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..events import Record
+from ..eventlog.events import Record
 from ..exceptions import RunCancelledError, RunFailedError
 from ..serialization import decode_error
 from .futures import RequestFuture, value_at_once

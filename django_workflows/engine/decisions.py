@@ -16,16 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from ..commands import (
-    CancelStep,
-    CancelWait,
-    Command,
-    CreateHook,
-    CreateStep,
-    CreateWait,
-    DisposeHook,
-    EndRun,
-)
+from ..eventlog.commands import CancelStep, CancelWait, Command, CreateHook, CreateStep, CreateWait, DisposeHook, EndRun
 
 #: never recorded when the log says by itself that there is nothing (left) to end
 _WITHDRAWALS = (CancelStep, CancelWait, DisposeHook)

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .. import context
-from ..commands import Command, CompleteRun, ContinueAsNew, CreateStep, EndRun, FailRun, StartChild
-from ..definitions import Workflow
-from ..events import RUN_TERMINALS, TYPES, Record
+from ..authoring import runtime as context
+from ..authoring.definitions import Workflow
+from ..eventlog import lives
+from ..eventlog.commands import Command, CompleteRun, ContinueAsNew, CreateStep, EndRun, FailRun, StartChild
+from ..eventlog.events import RUN_TERMINALS, TYPES, Record
 from ..exceptions import CorruptedEventLogError, PayloadTooLargeError, ReplayDivergenceError, SerializationError
 from ..serialization import encode_error, size
-from . import determinism, history, sandbox
+from . import determinism, sandbox
 from .futures import DurableTask
 from .matching import describe_command, describe_record, matches
 from .outcome import conclude
@@ -116,8 +117,8 @@ class Execution:
         self._check_dense(records)
         last = records[-1].sequence
         if self._main is None and any(record.type == "run_retried" for record in records):
-            self.runtime.numbering.reserve(history.reserved_ids(records))
-            records = history.effective(records)
+            self.runtime.numbering.reserve(lives.reserved_ids(records))
+            records = lives.effective(records)
         self.runtime.ahead.scan(records)
         with sandbox.draining(), self.runtime.loop:
             for record in records:

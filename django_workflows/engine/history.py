@@ -1,50 +1,15 @@
-"""Logs as data: which records a replay is fed, and what it may know of those that it has not been fed yet."""
+"""What a replay may know of the records that it has not been fed yet."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from ..commands import Command, RecordPatch
-from ..events import CREATIONS, RUN_TERMINALS, Record
+from ..eventlog.commands import Command, RecordPatch
+from ..eventlog.events import Record
 from .matching import is_about
 
 _TOKENS = ("hook_created", "hook_conflict")
-
-
-def effective(records: Sequence[Record]) -> list[Record]:
-    """The records that a replay is fed: after a retry, without what the retry left out and without earlier ends.
-
-    A ``run_retried`` names the sequences that it skips. The lives before it ended in a terminal event, which no longer
-    holds.
-    """
-    last = max((index for index, record in enumerate(records) if record.type == "run_retried"), default=-1)
-    if last < 0:
-        return list(records)
-    skipped = _skipped(records)
-    return [
-        record
-        for index, record in enumerate(records)
-        if record.sequence not in skipped
-        and record.type != "run_retried"
-        and not (index < last and record.type in RUN_TERMINALS)
-    ]
-
-
-def reserved_ids(records: Iterable[Record]) -> frozenset[str]:
-    """Correlation ids of entities that a retry left out. They stay in the tables, so they are not given out again."""
-    records = list(records)
-    skipped = _skipped(records)
-    named = (*CREATIONS, "attributes_set")
-    return frozenset(r.correlation_id for r in records if r.sequence in skipped and r.type in named)
-
-
-def _skipped(records: Iterable[Record]) -> set[int]:
-    skipped: set[int] = set()
-    for record in records:
-        if record.type == "run_retried":
-            skipped.update(record.payload.get("skipped") or ())
-    return skipped
 
 
 class LookAhead:

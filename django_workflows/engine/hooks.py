@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..commands import DisposeHook
+from ..eventlog.commands import DisposeHook
 from ..exceptions import HookConflictError, HookNotFoundError
 from .futures import DurableFuture
 

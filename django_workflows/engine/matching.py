@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
-from .. import commands
-from ..commands import Command
-from ..events import Record
+from ..eventlog import commands
+from ..eventlog.commands import Command
+from ..eventlog.events import Record
 from ..exceptions import SerializationError
 from ..serialization import canonical, loads
 

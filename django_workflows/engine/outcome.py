@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from .. import exceptions
-from ..commands import CompleteRun, ContinueAsNew, EndRun, FailRun
+from ..eventlog.commands import CompleteRun, ContinueAsNew, EndRun, FailRun
 from ..exceptions import WorkflowError
 from ..serialization import Encoded, dumps, encode_error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Record
+from ..eventlog.events import Record
 from ..exceptions import ReplayDivergenceError, SerializationError, StepFailedError
 from ..serialization import decode_error, loads
 

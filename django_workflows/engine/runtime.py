@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zlib import crc32
 
-from .. import durations, ids
-from ..commands import (
+from ..authoring.handles import RunHandle
+from ..authoring.runtime import MAX_ATTRIBUTES, Runtime, StartOptions, WorkflowMetadata
+from ..eventlog.commands import (
     CancelStep,
     CancelWait,
     CreateHook,
@@ -21,10 +22,9 @@ from ..commands import (
     SetAttributes,
     StartChild,
 )
-from ..context import MAX_ATTRIBUTES, Runtime, StartOptions, WorkflowMetadata
 from ..exceptions import WorkflowSandboxError
-from ..handles import RunHandle
 from ..serialization import Encoded, dumps
+from ..values import durations, ids
 from .children import Child
 from .decisions import Decisions
 from .futures import DurableCall, RequestFuture, never, pause, value_at_once
@@ -34,8 +34,8 @@ from .loop import DurableLoop
 from .outcome import Continuation
 
 if TYPE_CHECKING:
-    from ..definitions import Step, Workflow
-    from .greenlets import PlainRuntime
+    from ..authoring.definitions import Step, Workflow
+    from .sync_bodies import PlainRuntime
 
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_LABEL = 200
@@ -104,7 +104,7 @@ class BodyRuntime(Runtime):
     def open_plain(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Coroutine[Any, Any, Any]:
-        from .greenlets import open_plain  # an optional extra
+        from .sync_bodies import open_plain  # an optional extra
 
         return open_plain(self, fn, args, kwargs)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..commands import EndRun
-from ..events import RUN_TERMINALS, Record
+from ..eventlog import lives
+from ..eventlog.commands import EndRun
+from ..eventlog.events import RUN_TERMINALS, Record
 from ..exceptions import ReplayDivergenceError
-from . import history, sandbox
+from . import sandbox
 from .execution import _QUIET, Execution
 
 
@@ -30,9 +31,9 @@ class Trace:
 def trace(execution: Execution, log: Sequence[Record]) -> Trace:
     """Replay a whole log, from ``run_created`` on, in a new execution, which is closed afterwards."""
     found = Trace()
-    records = [record for record in history.effective(log) if record.type not in _QUIET]
+    records = [record for record in lives.effective(log) if record.type not in _QUIET]
     runtime = execution.runtime
-    runtime.numbering.reserve(history.reserved_ids(log))
+    runtime.numbering.reserve(lives.reserved_ids(log))
     runtime.ahead.scan(records)
     try:
         with sandbox.draining(), runtime.loop:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django_workflows import conf
-from django_workflows.events import Record
+from django_workflows.eventlog.events import Record
 from django_workflows.models import Event
 
 from .console import Console
@@ -88,7 +87,7 @@ class LogFollower:
         self._origin: datetime | None = None
 
     def show_new(self) -> None:
-        rows = Event.objects.using(conf.settings.DATABASE).filter(run_id=self._run_id, sequence__gt=self._last)
+        rows = Event.objects.filter(run_id=self._run_id, sequence__gt=self._last)
         for event in rows.order_by("sequence"):
             self._origin = self._origin or event.created_at
             self._console.line(log_line(self._console, event.record, self._origin))

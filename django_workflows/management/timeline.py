@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from django_workflows.durations import humanize
-from django_workflows.events import Record
+from django_workflows.eventlog.events import Record
+from django_workflows.values.durations import humanize
 
 from .values import clean, error_sentence, show_span
 

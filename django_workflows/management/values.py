@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from django_workflows.durations import humanize
+from django_workflows.values.durations import humanize
 
 
 def show_value(value: Any, width: int = 100) -> str:

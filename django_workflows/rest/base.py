@@ -14,8 +14,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from ..exceptions import RunNotFoundError
-from ..ids import new_id
 from ..models import Run
+from ..values.ids import new_id
 from . import errors, schemas
 from .permissions import permission_classes
 from .queries import rows

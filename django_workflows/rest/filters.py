@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from django.http import QueryDict
 from rest_framework.exceptions import ValidationError
 
-from ..querysets import RunQuerySet
-from ..statuses import RunStatus
+from ..eventlog.statuses import RunStatus
+from ..models.querysets import RunQuerySet
 from . import schemas
 
 STATUSES = [status.value for status in RunStatus]

@@ -12,8 +12,8 @@ from rest_framework.response import Response
 
 from .. import api
 from ..exceptions import HookNotFoundError
-from ..ids import validate_token
 from ..models import Hook
+from ..values.ids import validate_token
 from . import serializers
 from .base import ApiView, hide_from_log
 from .queries import rows, with_text

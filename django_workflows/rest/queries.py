@@ -7,15 +7,14 @@ from typing import Any, TypeVar
 from django.db.models import F, Model, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from .. import conf
-from ..sealing import unseal
-from .plain import to_plain
+from ..serialization.encryption import unseal
+from ..serialization.plain_json import to_plain
 
 M = TypeVar("M", bound=Model)
 
 
 def rows(model: type[M]) -> QuerySet[M]:
-    return model._default_manager.using(conf.settings.DATABASE)
+    return model._default_manager.all()
 
 
 def with_text(queryset: QuerySet[M], *names: str) -> QuerySet[M]:

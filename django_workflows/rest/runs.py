@@ -9,10 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from .. import api
-from ..context import StartOptions
+from ..authoring.registry import find_workflow
+from ..authoring.runtime import StartOptions
 from ..models import Run
-from ..querysets import RunQuerySet
-from ..registry import find_workflow
+from ..models.querysets import RunQuerySet
 from . import filters, serializers
 from .base import ApiView
 from .pagination import NewestFirst

@@ -10,9 +10,9 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from ..events import TYPES
-from ..statuses import RunStatus, StepStatus, WaitStatus
-from .plain import to_plain
+from ..eventlog.events import TYPES
+from ..eventlog.statuses import RunStatus, StepStatus, WaitStatus
+from ..serialization.plain_json import to_plain
 from .queries import plain_column
 from .schemas import extend_schema_field
 

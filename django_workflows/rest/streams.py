@@ -13,12 +13,12 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import streaming
-from ..delivery import release_connections
 from ..exceptions import WorkflowError
+from ..serialization.plain_json import to_plain, to_plain_text
+from ..streams import reading
+from ..webhooks.delivery import release_connections
 from . import errors, filters, serializers
 from .base import ApiView
-from .plain import to_plain, to_plain_text
 from .schemas import OpenApiResponse, extend_schema, header, query
 
 #: seconds after which an idle stream sends a comment, so that nothing on the way takes the connection for dead
@@ -74,7 +74,7 @@ class RunStream(ApiView):
             raise NotFound("A stream's name has 1 to 255 characters.")
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return _follow(request, run.pk, name, start_index)
-        page = streaming.read_page(run.pk, name, start_index)
+        page = reading.read_page(run.pk, name, start_index)
         results = [{"index": index, "value": to_plain(text)} for index, text in page.chunks]
         return Response({"results": results, "next_index": page.next_index, "done": page.done})
 
@@ -92,14 +92,14 @@ def _start_index(request: Request) -> int:
 
 
 def _follow(request: Request, run_id: str, name: str, start_index: int) -> HttpResponseBase:
-    if request.headers.get("Last-Event-ID") and _is_over(streaming.read_page(run_id, name, start_index, 1)):
+    if request.headers.get("Last-Event-ID") and _is_over(reading.read_page(run_id, name, start_index, 1)):
         return HttpResponse(status=204)  # tells an EventSource not to connect again
     under_asgi = isinstance(request._request, ASGIRequest)
     lines: Any = _asend(run_id, name, start_index) if under_asgi else _send(run_id, name, start_index)
     return StreamingHttpResponse(lines, content_type="text/event-stream", headers=_HEADERS)
 
 
-def _is_over(page: streaming.Page) -> bool:
+def _is_over(page: reading.Page) -> bool:
     return page.done and not page.chunks
 
 
@@ -107,7 +107,7 @@ def _send(run_id: str, name: str, start_index: int) -> Iterator[bytes]:
     yield _greeting()
     release_connections()
     try:
-        for page in streaming.pages(run_id, name, start_index, KEEP_ALIVE):
+        for page in reading.pages(run_id, name, start_index, KEEP_ALIVE):
             yield _lines(page)
     except WorkflowError as error:
         yield _error(error)
@@ -117,7 +117,7 @@ async def _asend(run_id: str, name: str, start_index: int) -> AsyncIterator[byte
     yield _greeting()
     await sync_to_async(release_connections)()
     try:
-        async for page in streaming.apages(run_id, name, start_index, KEEP_ALIVE):
+        async for page in reading.apages(run_id, name, start_index, KEEP_ALIVE):
             yield _lines(page)
     except WorkflowError as error:
         yield _error(error)
@@ -128,7 +128,7 @@ def _greeting() -> bytes:
     return f"retry: {_RETRY}\n\n".encode()
 
 
-def _lines(page: streaming.Page | None) -> bytes:
+def _lines(page: reading.Page | None) -> bytes:
     if page is None:
         return b": still here\n\n"
     lines = [f"id: {index}\ndata: {to_plain_text(text)}\n\n" for index, text in page.chunks]

@@ -20,10 +20,10 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from .. import api, conf
-from ..delivery import MANUAL, find_webhook
+from ..authoring.http import Headers, WebhookRequest, WebhookResponse
 from ..exceptions import HookNotFoundError, PayloadTooLargeError, WorkflowError
-from ..ids import validate_token
-from ..webhooks import Headers, WebhookRequest, WebhookResponse
+from ..values.ids import validate_token
+from ..webhooks.delivery import MANUAL, find_webhook
 from . import errors
 from .base import hide_from_log
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .. import events
-from .event_log import append
-from .transition import Transition
+from ..eventlog import events
+from ..store.event_log import append
+from ..store.transition import Transition
 
 MAX_KEYS = 64
 

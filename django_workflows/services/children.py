@@ -9,17 +9,18 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from .. import conf, events
-from ..commands import StartChild
-from ..definitions import Workflow
-from ..durations import parse
+from .. import conf
+from ..authoring.definitions import Workflow
+from ..authoring.registry import find_workflow
+from ..eventlog import events
+from ..eventlog.commands import StartChild
 from ..models import Run
-from ..registry import find_workflow
-from . import database, steps
+from ..store.event_log import append
+from ..store.transition import Transition
+from ..values.durations import parse
+from . import steps
 from .creation import create_runs
-from .event_log import append
 from .runs import NewRun
-from .transition import Transition
 
 
 def start_child(transition: Transition, command: StartChild) -> None:
@@ -54,7 +55,7 @@ def _new_run(transition: Transition, command: StartChild) -> NewRun:
 def current_children(parent_id: str, correlation_ids: Collection[str]) -> dict[str, Run]:
     """The children that these decisions of a parent started, by correlation id: of those that continued as new, the
     run that is the child by now. Pruned ones are left out."""
-    rows = Run.objects.using(database.alias()).filter(parent_id=parent_id, parent_correlation_id__in=correlation_ids)
+    rows = Run.objects.filter(parent_id=parent_id, parent_correlation_id__in=correlation_ids)
     return {run.parent_correlation_id: run for run in rows.only("status", "parent_correlation_id").order_by("pk")}
 
 

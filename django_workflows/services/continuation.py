@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from .. import events
-from ..commands import CompleteRun, ContinueAsNew
+from ..eventlog import events
+from ..eventlog.commands import CompleteRun, ContinueAsNew
 from ..serialization import dumps
+from ..store.event_log import find_last
+from ..store.transition import Transition
 from . import runs
 from .creation import create_runs
-from .event_log import find_last
 from .runs import NewRun
-from .transition import Transition
 
 
 def continue_as_new(transition: Transition, command: ContinueAsNew) -> None:

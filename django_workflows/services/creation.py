@@ -8,12 +8,12 @@ from typing import Any
 
 from django.db import transaction as db_transaction
 
+from ..eventlog.statuses import RunStatus
 from ..exceptions import EntityConflictError
 from ..models import Event, Run
-from ..sealing import seal
 from ..serialization import Encoded, canonical, dumps
-from ..statuses import RunStatus
-from . import database
+from ..serialization.encryption import seal
+from ..store import database
 from .runs import NewRun
 
 _BATCH = 1000
@@ -158,8 +158,8 @@ def _insert_plain(runs: Sequence[NewRun], ring: bool) -> set[str]:
             if run.idempotency_key is None or key not in seen:
                 new.append(run)
                 seen.add(key)
-        Run.objects.using(alias).bulk_create([_run(run, now) for run in new])
-        Event.objects.using(alias).bulk_create([_event(run, now) for run in new])
+        Run.objects.bulk_create([_run(run, now) for run in new])
+        Event.objects.bulk_create([_event(run, now) for run in new])
     return {run.id for run in new}
 
 
@@ -167,7 +167,7 @@ def _taken_keys(runs: Sequence[NewRun]) -> set[tuple[str, str | None]]:
     keys = [run.idempotency_key for run in runs if run.idempotency_key is not None]
     if not keys:
         return set()
-    rows = Run.objects.using(database.alias()).filter(idempotency_key__in=keys)
+    rows = Run.objects.filter(idempotency_key__in=keys)
     return set(rows.values_list("workflow", "idempotency_key"))
 
 
@@ -201,7 +201,7 @@ def _event(run: NewRun, now: datetime) -> Event:
 
 def _existing(run: NewRun) -> str:
     """The run that has the idempotency key: the same call again, or a conflict."""
-    found = Run.objects.using(database.alias()).get(workflow=run.workflow, idempotency_key=run.idempotency_key)
+    found = Run.objects.get(workflow=run.workflow, idempotency_key=run.idempotency_key)
     if canonical(dumps(found.input)) != canonical(Encoded(run.input)):
         raise EntityConflictError(
             f"Run {found.pk} of {run.workflow} already has the idempotency key {run.idempotency_key!r}, with other "

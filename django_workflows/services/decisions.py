@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import commands, events
-from ..commands import Command
+from ..eventlog import commands, events
+from ..eventlog.commands import Command
+from ..store.event_log import append
+from ..store.transition import Transition
 from . import attributes, children, hooks, runs, steps, waits
 from .continuation import continue_as_new
-from .event_log import append
-from .transition import Transition
 
 #: commands that need more than the run's own rows: they are recorded under its lock, never behind the fence alone
 NEEDS_LOCK = (commands.CreateHook, commands.DisposeHook, commands.StartChild, commands.ContinueAsNew)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import conf, events
-from ..events import Record
+from .. import conf
+from ..eventlog import events
+from ..eventlog.events import Record
+from ..eventlog.statuses import TERMINAL_RUN
 from ..exceptions import HookNotFoundError
-from ..ids import hook_id
 from ..models import Event as EventModel
 from ..models import Hook
-from ..sealing import seal
 from ..serialization import Encoded
-from ..statuses import TERMINAL_RUN
-from . import database
-from .event_log import append
-from .rows import HookRow
-from .transition import Transition
+from ..serialization.encryption import seal
+from ..store import database
+from ..store.event_log import append
+from ..store.rows import HookRow
+from ..store.transition import Transition
+from ..values.ids import hook_id
 
 
 def create_hook(
@@ -52,7 +53,7 @@ def create_hook(
 
 def _win_token(hook: HookRow, metadata: Encoded, options: Encoded) -> bool:
     """Insert the row unless the token has an active owner. Waits for a transaction that is about to decide that."""
-    rows = Hook.objects.using(database.alias()).bulk_create(
+    rows = Hook.objects.bulk_create(
         [
             Hook(
                 id=hook.id,
@@ -67,12 +68,12 @@ def _win_token(hook: HookRow, metadata: Encoded, options: Encoded) -> bool:
         ],
         ignore_conflicts=True,
     )
-    return Hook.objects.using(database.alias()).filter(pk=rows[0].pk).exists()
+    return Hook.objects.filter(pk=rows[0].pk).exists()
 
 
 def _find_owner(hook: HookRow) -> str | None:
     """Who holds the token. Rows that a partial restore or an older version left behind are cleared on the way."""
-    hooks = Hook.objects.using(database.alias())
+    hooks = Hook.objects
     own = hooks.filter(run_id=hook.run_id, correlation_id=hook.correlation_id)
     if own.exists():  # a row without its event, since the event is what we are about to record
         own.delete()
@@ -95,7 +96,7 @@ def receive_hook(
         HookNotFoundError: under the run's lock, the token no longer names an active hook of an active run.
     """
     run = transition.run
-    hook = Hook.objects.using(database.alias()).active().filter(token=token, run_id=run.id).first()
+    hook = Hook.objects.active().filter(token=token, run_id=run.id).first()
     if hook is None or run.ended:
         raise HookNotFoundError(f"No active hook has this token; it was disposed or run {run.id} has ended.")
     if idempotency_key is not None:
@@ -160,7 +161,7 @@ def _event(run_id: str, record: Record, idempotency_key: str | None) -> EventMod
 
 
 def _events(run_id: str) -> Any:
-    return EventModel.objects.using(database.alias()).filter(run_id=run_id)
+    return EventModel.objects.filter(run_id=run_id)
 
 
 def dispose_hook(transition: Transition, correlation_id: str) -> bool:
@@ -175,10 +176,10 @@ def dispose_hook(transition: Transition, correlation_id: str) -> bool:
 
 def dispose_by_token(transition: Transition, token: str) -> None:
     """A person frees the token. For the body that is an arrival: its hook ends as if it had been disposed."""
-    hook = Hook.objects.using(database.alias()).active().filter(token=token, run_id=transition.run.id).first()
+    hook = Hook.objects.active().filter(token=token, run_id=transition.run.id).first()
     if hook is None or transition.run.ended:
         raise HookNotFoundError("No active hook has this token; it was disposed, or its run has ended.")
-    Hook.objects.using(database.alias()).filter(pk=hook.pk).update(disposed_at=transition.now)
+    Hook.objects.filter(pk=hook.pk).update(disposed_at=transition.now)
     append(transition, events.HookDisposed(outside=True), hook.correlation_id)
     transition.run.wake_at = transition.now
     transition.rings.add(transition.run.id)
@@ -194,7 +195,7 @@ def drop_hooks(transition: Transition) -> None:
 def _dispose(transition: Transition, hooks: list[HookRow]) -> None:
     for hook in hooks:
         hook.disposed_at = transition.now
-    Hook.objects.using(database.alias()).filter(pk__in=[hook.id for hook in hooks]).update(disposed_at=transition.now)
+    Hook.objects.filter(pk__in=[hook.id for hook in hooks]).update(disposed_at=transition.now)
 
 
 def find_hook(token: str) -> Hook:
@@ -203,7 +204,7 @@ def find_hook(token: str) -> Hook:
     Raises:
         HookNotFoundError: no active hook has this token.
     """
-    hook = Hook.objects.using(database.alias()).active().filter(token=token).first()
+    hook = Hook.objects.active().filter(token=token).first()
     if hook is None:
         raise HookNotFoundError("No active hook has this token; it is unknown, disposed, or its run has ended.")
     return hook

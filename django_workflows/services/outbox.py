@@ -17,17 +17,17 @@ from django.db import transaction as db_transaction
 from django.db.models import F, TextField
 from django.db.models.functions import Cast
 
-from .. import events
+from ..eventlog import events
+from ..eventlog.fold import encoded
+from ..eventlog.statuses import RunStatus
 from ..models import Event, Outbox, Run
-from ..sealing import unseal
 from ..serialization import Encoded, dumps
-from ..statuses import RunStatus
-from . import database
-from .event_log import append
-from .folding import encoded
-from .locking import lock_run, lock_runs, read_end
-from .transition import Transition
-from .write import write
+from ..serialization.encryption import unseal
+from ..store import database
+from ..store.event_log import append
+from ..store.locking import lock_run, lock_runs, read_end
+from ..store.transition import Transition
+from ..store.write import write
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +50,7 @@ def owe_end(transition: Transition) -> None:
 def owe_end_again(child_id: str, parent_id: str, now: datetime) -> None:
     """The parent asks once more how a child ended that has ended already: it begins another life."""
     payload = _end(child_id, *read_end(child_id))
-    Outbox.objects.using(database.alias()).create(
-        kind=CHILD_ENDED, run_id=child_id, target=parent_id, payload=payload, created_at=now
-    )
+    Outbox.objects.create(kind=CHILD_ENDED, run_id=child_id, target=parent_id, payload=payload, created_at=now)
 
 
 def _end(child_id: str, status: str, output: Encoded | None, error: Encoded | None) -> Encoded:
@@ -66,7 +64,7 @@ def deliver(limit: int = 100) -> int:
 
     Ends of children are recorded together, one by one if that fails; the rest each in a transaction of its own.
     """
-    owed = Outbox.objects.using(database.alias()).order_by("pk").values_list("pk", "kind")
+    owed = Outbox.objects.order_by("pk").values_list("pk", "kind")
     kinds: dict[str, list[int]] = {CHILD_ENDED: [], CANCEL_CHILD: []}
     for pk, kind in owed[:limit]:
         kinds.setdefault(kind, []).append(pk)
@@ -116,17 +114,16 @@ def _deliver_ends(pks: Sequence[int]) -> int:
                 recorded.add((end.parent_id, end.correlation_id))
                 _record_end(parents[end.parent_id], end)
         write(list(parents.values()))
-        Outbox.objects.using(database.alias()).filter(pk__in=[end.pk for end in ends]).delete()
+        Outbox.objects.filter(pk__in=[end.pk for end in ends]).delete()
         return len(ends)
 
 
 def _lock_ends(pks: Sequence[int]) -> list[_End]:
     """The rows that nobody else is delivering."""
-    alias = database.alias()
-    rows = Outbox.objects.using(alias).filter(pk__in=pks).order_by("pk").select_for_update(skip_locked=True)
+    rows = Outbox.objects.filter(pk__in=pks).order_by("pk").select_for_update(skip_locked=True)
     found = list(rows.annotate(raw=Cast(F("payload"), TextField())).values_list("pk", "run_id", "target", "raw"))
     columns = ("pk", "parent_correlation_id", "continued_from")
-    children = Run.objects.using(alias).filter(pk__in=[run_id for _, run_id, _, _ in found]).values_list(*columns)
+    children = Run.objects.filter(pk__in=[run_id for _, run_id, _, _ in found]).values_list(*columns)
     about = {run_id: (correlation_id, bool(continued)) for run_id, correlation_id, continued in children}
     return [
         _End(pk, run_id, target, *about[run_id], payload=json.loads(unseal(raw))) for pk, run_id, target, raw in found
@@ -146,7 +143,7 @@ def _record_end(parent: Transition, end: _End) -> None:
 
 def _recorded(parents: Mapping[str, Transition], ends: Sequence[_End]) -> set[tuple[str, str]]:
     """(parent, correlation id) of those whose end the log has. What a retry of the parent left out does not count."""
-    logged = Event.objects.using(database.alias()).filter(run_id__in={end.parent_id for end in ends})
+    logged = Event.objects.filter(run_id__in={end.parent_id for end in ends})
     known = logged.filter(correlation_id__in={end.correlation_id for end in ends}, type__in=events.CHILD_TERMINALS)
     found = set(known.values_list("run_id", "correlation_id", "sequence"))
     if any(parents[run_id].run.life for run_id, _, _ in found):
@@ -160,7 +157,7 @@ def _known_as(end: _End) -> str:
     """The id by which the parent's body knows the child: a child that continued as new ends under another one."""
     if not end.continued:
         return end.child_id
-    logged = Event.objects.using(database.alias()).filter(run_id=end.parent_id, correlation_id=end.correlation_id)
+    logged = Event.objects.filter(run_id=end.parent_id, correlation_id=end.correlation_id)
     return str(logged.filter(type=events.ChildStarted.type).get().payload["child"])
 
 
@@ -172,12 +169,12 @@ def _deliver_cancel(pk: int) -> int:
     alias, done = database.alias(), False
     while not done:
         with db_transaction.atomic(using=alias):
-            row = Outbox.objects.using(alias).select_for_update(skip_locked=True).filter(pk=pk).first()
+            row = Outbox.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
             if row is None:
                 return 0
             done = _cancel_children(row)
             if done:
-                Outbox.objects.using(alias).filter(pk=pk).delete()
+                Outbox.objects.filter(pk=pk).delete()
     return 1
 
 
@@ -185,7 +182,7 @@ def _cancel_children(row: Outbox) -> bool:
     """Cancel the run's children, those it detached excepted. False: there may be more of them."""
     from .runs import request_cancel
 
-    active = Run.objects.using(database.alias()).active().filter(parent_id=row.run_id, detached=False)
+    active = Run.objects.active().filter(parent_id=row.run_id, detached=False)
     children = active.filter(cancel_requested_at__isnull=True).order_by("pk").values_list("pk", flat=True)
     chosen = list(children[:_CANCELLED_AT_ONCE])
     for child_id in chosen:

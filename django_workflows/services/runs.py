@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from .. import conf, events
-from ..commands import CompleteRun, EndRun, FailRun
+from .. import conf
+from ..eventlog import events
+from ..eventlog.commands import CompleteRun, EndRun, FailRun
+from ..eventlog.statuses import RunStatus, StepStatus
 from ..exceptions import EntityConflictError, PayloadTooLargeError, RunNotActiveError
-from ..ids import run_id
 from ..serialization import Encoded, dumps
-from ..statuses import RunStatus, StepStatus
+from ..store.event_log import append, find_last
+from ..store.transition import Transition
+from ..values.ids import run_id
 from . import hooks, outbox, steps, waits
-from .event_log import append, find_last
-from .transition import Transition
 
 
 @dataclass(slots=True, kw_only=True)
@@ -224,7 +225,7 @@ def _close(transition: Transition) -> None:
 
 def retention_of(workflow: str) -> float | None:
     """Seconds that an ended run of this workflow is kept; None: for ever."""
-    from ..registry import find_workflow
+    from ..authoring.registry import find_workflow
 
     definition: Any = find_workflow(workflow)
     if definition is not None and definition.retention is not None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from .. import conf, events
+from .. import conf
+from ..eventlog import events
+from ..eventlog.statuses import TERMINAL_STEP, StepStatus
 from ..exceptions import EntityConflictError, WorkerLostError
-from ..ids import step_id
 from ..serialization import Encoded, encode_error
-from ..statuses import TERMINAL_STEP, StepStatus
-from .event_log import append
-from .rows import StepRow
-from .transition import ANY, Transition
+from ..store.event_log import append
+from ..store.rows import StepRow
+from ..store.transition import ANY, Transition
+from ..values.ids import step_id
 
 
 def create_step(transition: Transition, correlation_id: str, name: str, input: Encoded, queue: str) -> StepRow:

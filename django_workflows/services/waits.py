@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from .. import events
-from ..ids import wait_id
-from ..statuses import WaitStatus
-from .event_log import append
-from .rows import WaitRow
-from .transition import Transition
+from ..eventlog import events
+from ..eventlog.statuses import WaitStatus
+from ..store.event_log import append
+from ..store.rows import WaitRow
+from ..store.transition import Transition
+from ..values.ids import wait_id
 
 
 def create_wait(transition: Transition, correlation_id: str, due_at: datetime) -> WaitRow:

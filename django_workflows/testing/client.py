@@ -13,8 +13,12 @@ from unittest import mock
 
 from asgiref.sync import sync_to_async
 
-from .. import api, context, delivery, streaming
-from ..services import database, lookout
+from .. import api
+from ..authoring import runtime
+from ..notify import watcher
+from ..store import database
+from ..streams import reading
+from ..webhooks import delivery
 from .waiting import MAX_JUMPS, StillWaitingError
 
 if TYPE_CHECKING:
@@ -33,11 +37,11 @@ def driving(workflows: Workflows) -> Iterator[None]:
             refuse(token)
 
     with ExitStack() as stack:
-        stack.callback(context.install_client, context.client())
-        context.install_client(DrivingClient(workflows, is_nested))
-        stack.enter_context(mock.patch.object(lookout, "wait", wait))
-        stack.enter_context(mock.patch.object(lookout, "await_answer", sync_to_async(wait)))
-        stack.enter_context(mock.patch.object(streaming, "_in_atomic_block", is_nested))
+        stack.callback(runtime.install_client, runtime.client())
+        runtime.install_client(DrivingClient(workflows, is_nested))
+        stack.enter_context(mock.patch.object(watcher, "wait", wait))
+        stack.enter_context(mock.patch.object(watcher, "await_answer", sync_to_async(wait)))
+        stack.enter_context(mock.patch.object(reading, "_in_atomic_block", is_nested))
         stack.enter_context(mock.patch.object(delivery, "_refuse_to_wait_in_atomic", refuse_nested))
         yield
 
@@ -63,7 +67,7 @@ def _waiting(workflows: Workflows) -> Callable[[Any, Any, float | None], Any]:
             (answer,) = source.look([question])
             if isinstance(answer, BaseException):
                 raise answer
-            if answer is not lookout.NOTHING:
+            if answer is not watcher.NOTHING:
                 return answer
             due = driver.next_due()
             if limit is not None and (due is None or due > limit):

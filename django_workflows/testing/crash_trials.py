@@ -18,11 +18,12 @@ from unittest import mock
 from django.apps import apps
 from django.db import connections, router, transaction
 
-from .. import clock, ids, verify
-from ..definitions import BoundWorkflow, Step, Workflow
-from ..handles import RunHandle
+from .. import verify
+from ..authoring.definitions import BoundWorkflow, Step, Workflow
+from ..authoring.handles import RunHandle
 from ..models import Event, Run
-from ..services import database
+from ..store import database
+from ..values import clock, ids
 from ..verify import loading
 from ..verify.replay import check_replay
 from .driver import Driver
@@ -211,7 +212,7 @@ def _common(one: Any, other: Any) -> Any:
 
 
 def _summary(run_id: str) -> dict[str, Any]:
-    run = Run.objects.using(database.alias()).get(pk=run_id)
+    run = Run.objects.get(pk=run_id)
     error = run.error and (run.error["type"], run.error["message"])
     return {"status": run.status, "output": _timeless(run.output), "error": error, "attributes": run.attributes}
 
@@ -228,13 +229,13 @@ def _timeless(value: Any) -> Any:
 
 
 def _decisions(run_id: str) -> Counter[str]:
-    rows = Event.objects.using(database.alias()).filter(run_id=run_id)
+    rows = Event.objects.filter(run_id=run_id)
     records = [row.record for row in rows]
     return Counter(f"{r.type} {r.correlation_id.rpartition(':')[0]}".strip() for r in records if r.is_decision)
 
 
 def _runs() -> Counter[str]:
-    rows = Run.objects.using(database.alias()).values_list("workflow", "status")
+    rows = Run.objects.values_list("workflow", "status")
     return Counter(f"{workflow} {status}" for workflow, status in rows)
 
 
@@ -250,7 +251,7 @@ def _row_counts() -> dict[str, int]:
     for model in models:
         alias = router.db_for_read(model)
         if alias in databases:
-            counts[model._meta.label] = model._base_manager.using(alias).count()
+            counts[model._meta.label] = model._base_manager.count()
     return counts
 
 

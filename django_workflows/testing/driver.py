@@ -11,18 +11,21 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import cast
 
-from .. import clock, conf, ids, registry
-from ..definitions import Step
-from ..services import claims, database, leases, outbox
-from ..services.claims import Interest, Outlook
-from ..services.urls import webhook_url
-from ..workers import orm_guard
-from ..workers.advancer import Advancer, ConnectionLostError
-from ..workers.attempts import Attempt, Recorded
-from ..workers.code_version import code_version
-from ..workers.connection import BorrowedConnection
-from ..workers.slots import Slots
-from ..workers.watch import Watch
+from .. import conf
+from ..authoring import registry
+from ..authoring.definitions import Step
+from ..services import outbox
+from ..store import claims, database, orm_guard
+from ..store.claims import Interest, Outlook
+from ..store.code_version import code_version
+from ..store.webhook_url import webhook_url
+from ..upkeep import worker_rows
+from ..values import clock, ids
+from ..workers.attempts.attempts import Attempt, Recorded
+from ..workers.attempts.slots import Slots
+from ..workers.link.connection import BorrowedConnection
+from ..workers.link.watchdog import Watch
+from ..workers.turn.advancer import Advancer, ConnectionLostError
 from .inline_executor import InlineExecutor
 from .transactions import commits
 
@@ -89,7 +92,7 @@ class Driver:
         if self._registered:
             return
         orm_guard.install()
-        leases.register_worker(
+        worker_rows.register_worker(
             self.worker_id, self.interest, concurrency=1, lock_key=0, lock_trusted=False, listening=False, skew=0.0
         )
         self._registered = True
@@ -153,7 +156,7 @@ class Driver:
         """How much has been written: enough to see whether a turn committed anything."""
         from ..models import Event
 
-        return Event.objects.using(database.alias()).count()
+        return Event.objects.count()
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -167,7 +170,7 @@ class Driver:
         """Set the clock to ``moment``, unless it is later already. The worker shows that it lives."""
         clock.advance(max(timedelta(0), moment - database.now()))
         if self._registered:
-            leases.beat(self.worker_id, len(self.advancer.in_hand))
+            worker_rows.beat(self.worker_id, len(self.advancer.in_hand))
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -180,9 +183,9 @@ class Driver:
         self.advancer.bodies.clear()
         self._employ()
         with commits():
-            leases.rescue([gone])
+            worker_rows.rescue([gone])
 
     def close(self) -> None:
         self.advancer.bodies.clear()
         if self._registered and not database.connection().needs_rollback:
-            leases.stop_worker(self.worker_id)
+            worker_rows.stop_worker(self.worker_id)

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from asgiref.sync import async_to_sync
 
 from ..serialization import encode_error
-from ..services import database
-from ..workers.advancer import Advancer
-from ..workers.attempts import Attempt, Failed, Outcome, Recorded
-from ..workers.executor import Executor, run_attempt
+from ..store import database
+from ..workers.attempts.attempts import Attempt, Failed, Outcome, Recorded
+from ..workers.attempts.executor import Executor, run_attempt
+from ..workers.turn.advancer import Advancer
 from . import mocks
 from .transactions import autocommit, commits, kept_open
 

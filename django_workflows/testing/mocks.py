@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from .. import durations, registry
-from ..definitions import Step
+from ..authoring import registry
+from ..authoring.definitions import Step
+from ..values import durations
 
 _takes: dict[str, timedelta] = {}
 

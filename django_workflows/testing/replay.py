@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..definitions import Workflow
-from ..handles import RunHandle
+from ..authoring.definitions import Workflow
+from ..authoring.handles import RunHandle
+from ..authoring.registry import find_workflow
+from ..eventlog.statuses import TERMINAL_RUN
 from ..models import Run
-from ..registry import find_workflow
-from ..services import database
-from ..services.event_log import read
-from ..statuses import TERMINAL_RUN
-from ..verify.replay import places_of, replay_log
+from ..recovery.replay_log import places_of, replay_log
+from ..store.event_log import read
 
 
 def assert_replays(run: RunHandle[Any] | Run | str, *, workflow: Workflow[..., Any] | None = None) -> None:
@@ -20,7 +19,7 @@ def assert_replays(run: RunHandle[Any] | Run | str, *, workflow: Workflow[..., A
     ``workflow``: replay the log with this code instead of the run's own, as after a deploy. The run may still go on.
     """
     run_id = run if isinstance(run, str) else str(run.pk if isinstance(run, Run) else run.id)
-    row = Run.objects.using(database.alias()).get(pk=run_id)
+    row = Run.objects.get(pk=run_id)
     code = workflow or find_workflow(row.workflow)
     if code is None:
         raise AssertionError(f"Run {run_id} is of {row.workflow}, which no imported module defines.")

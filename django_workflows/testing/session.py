@@ -11,11 +11,12 @@ from unittest import mock
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from .. import api, clock, durations
-from ..definitions import BoundWorkflow, Workflow
-from ..handles import RunHandle
+from .. import api
+from ..authoring.definitions import BoundWorkflow, Workflow
+from ..authoring.handles import RunHandle
 from ..models import Event, Hook, Run
-from ..services import database
+from ..store import database
+from ..values import clock, durations
 from .client import driving
 from .driver import Driver
 from .waiting import MAX_JUMPS, ParkedError, StillWaitingError, describe_waiting
@@ -101,7 +102,7 @@ class Workflows:
         limit = None if timeout is None else database.now() + durations.parse(timeout)
         for _ in range(MAX_JUMPS):
             self.driver.run_until_idle()
-            row = Run.objects.using(database.alias()).get(pk=run_id)
+            row = Run.objects.get(pk=run_id)
             if row.status not in ("pending", "running"):
                 return
             if row.blocked_reason:
@@ -136,13 +137,13 @@ class Workflows:
 
     def history(self, run: RunHandle[Any] | str) -> list[str]:
         """The run's log, a line for each event: ``["run_created", "run_started", "step_created step:charge:1", …]``."""
-        rows = Event.objects.using(database.alias()).filter(run_id=_id(run)).order_by("sequence")
+        rows = Event.objects.filter(run_id=_id(run)).order_by("sequence")
         pairs = rows.values_list("type", "correlation_id")
         return [f"{type} {correlation_id}".rstrip() for type, correlation_id in pairs]
 
     def hooks(self, run: RunHandle[Any] | str) -> list[Hook]:
         """The run's open hooks and webhooks, oldest first: where tokens come from that the workflow did not choose."""
-        rows = Hook.objects.using(database.alias()).filter(run_id=_id(run), disposed_at__isnull=True)
+        rows = Hook.objects.filter(run_id=_id(run), disposed_at__isnull=True)
         return list(rows.order_by("created_at", "pk"))
 
     # --- the a-twins -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from unittest import mock
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..workers import executor
+from ..workers.attempts import executor
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from ..authoring.registry import find_step, find_workflow
+from ..eventlog.statuses import ACTIVE_STEP
 from ..models import Hook, Run, Step
-from ..registry import find_step, find_workflow
-from ..services import database
-from ..statuses import ACTIVE_STEP
 
 #: how often the clock is moved on for one run before the test is told that it never ends
 MAX_JUMPS = 10_000
@@ -29,13 +28,13 @@ def describe_waiting(run: Run) -> str:
 def _names(run: Run) -> list[str]:
     if find_workflow(run.workflow) is None:
         return ["code that defines its workflow: its module has not been imported"]
-    rows = Step.objects.using(database.alias()).filter(run=run, status__in=sorted(ACTIVE_STEP))
+    rows = Step.objects.filter(run=run, status__in=sorted(ACTIVE_STEP))
     unknown = [name for name in rows.values_list("name", flat=True) if find_step(name) is None]
     return [f"code that defines the step {name}" for name in sorted(set(unknown))]
 
 
 def _hooks(run: Run) -> list[str]:
-    rows = Hook.objects.using(database.alias()).filter(run=run, disposed_at__isnull=True).order_by("created_at", "pk")
+    rows = Hook.objects.filter(run=run, disposed_at__isnull=True).order_by("created_at", "pk")
     return [
         f"the {'webhook' if hook.is_webhook else 'hook'} {hook.token!r} (workflows.resume({hook.token!r}, payload))"
         for hook in rows
@@ -43,5 +42,5 @@ def _hooks(run: Run) -> list[str]:
 
 
 def _children(run: Run) -> list[str]:
-    children = Run.objects.using(database.alias()).active().filter(parent=run).order_by("created_at", "pk")
+    children = Run.objects.active().filter(parent=run).order_by("created_at", "pk")
     return [describe_waiting(child).removesuffix(".") for child in children]

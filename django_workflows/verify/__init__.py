@@ -24,10 +24,10 @@ from datetime import timedelta
 
 from ..exceptions import WorkflowError
 from ..models import Run
-from ..services import database
-from . import child_rules, entity_rules, fold, loading, log_rules, standing_rules
+from ..store import database
+from . import child_rules, entity_rules, fold, liveness_rules, loading, log_rules
 from .deliveries import verify_deliveries
-from .elsewhere import replay_elsewhere
+from .other_process import replay_elsewhere
 from .replay import check_replay
 from .violation import LoggedEvent, Subject, Violation
 
@@ -49,7 +49,7 @@ RULES: tuple[Rule, ...] = (
     *entity_rules.RULES,
     *fold.RULES,
     *child_rules.RULES,
-    *standing_rules.RULES,
+    *liveness_rules.RULES,
     check_replay,
 )
 
@@ -99,7 +99,7 @@ def verify_subject(subject: Subject, rules: Iterable[Rule] = RULES) -> Iterator[
 
 def blocked_runs(run_ids: Iterable[str] | None = None) -> list[Run]:
     """Runs that are parked because the code at hand does not fit them, oldest first."""
-    runs = Run.objects.using(database.alias()).blocked()
+    runs = Run.objects.blocked()
     if run_ids is not None:
         runs = runs.filter(pk__in=list(run_ids))
     return list(runs.order_by("created_at"))

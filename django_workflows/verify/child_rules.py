@@ -7,10 +7,9 @@ from datetime import timedelta
 
 from .. import conf
 from ..models import Outbox, Run
-from ..services import database
 from ..services.children import current_children
 from .fold import same
-from .standing_rules import PATIENCE
+from .liveness_rules import PATIENCE
 from .violation import LoggedEvent, Subject, Violation
 
 
@@ -37,7 +36,7 @@ def _child(subject: Subject, event: LoggedEvent) -> Run | None:
         return None
     correlation_id = event.record.correlation_id
     current = current_children(subject.run.id, [correlation_id]).get(correlation_id)
-    return current or Run.objects.using(database.alias()).filter(pk=event.record.payload["child"]).first()
+    return current or Run.objects.filter(pk=event.record.payload["child"]).first()
 
 
 def _status_of(event: LoggedEvent) -> str:
@@ -52,10 +51,10 @@ def check_silence(subject: Subject) -> Iterator[Violation]:
     told = {event.record.payload["child"] for event in subject.created("child_completed", "child_failed")}
     if subject.ended or not started - told:
         return
-    alias, since = database.alias(), subject.now - timedelta(seconds=PATIENCE + conf.settings.POLL_INTERVAL)
-    ended = Run.objects.using(alias).ended().filter(pk__in=started - told, completed_at__lt=since)
-    went_on = Run.objects.using(alias).filter(continued_from__in=started - told).values("continued_from")
-    on_their_way = set(Outbox.objects.using(alias).filter(target=subject.run.id).values_list("run_id", flat=True))
+    since = subject.now - timedelta(seconds=PATIENCE + conf.settings.POLL_INTERVAL)
+    ended = Run.objects.ended().filter(pk__in=started - told, completed_at__lt=since)
+    went_on = Run.objects.filter(continued_from__in=started - told).values("continued_from")
+    on_their_way = set(Outbox.objects.filter(target=subject.run.id).values_list("run_id", flat=True))
     for child in ended.filter(parent_id=subject.run.id).exclude(pk__in=went_on):
         if child.id not in on_their_way:
             yield subject.says(8, f"{child.id} has ended, and its parent was never told")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from ..events import CREATIONS, RUN_TERMINALS, STEP_TERMINALS, WAIT_TERMINALS
+from ..authoring.registry import find_step
+from ..eventlog.events import CREATIONS, RUN_TERMINALS, STEP_TERMINALS, WAIT_TERMINALS
 from ..models import Hook
-from ..registry import find_step
-from ..services import database
-from ..workers.code_version import code_version
+from ..store.code_version import code_version
 from .violation import LoggedEvent, Subject, Violation
 
 
@@ -177,7 +176,7 @@ def check_tokens(subjects: Iterable[Subject]) -> Iterator[Violation]:
 def _shared_tokens(subject: Subject, tokens: set[str]) -> Iterator[Violation]:
     """Judged by one look at the table: since the run was read, its tokens may have gone to others, or to its next hook."""
     holders: dict[str, list[Hook]] = defaultdict(list)
-    for hook in Hook.objects.using(database.alias()).active().filter(token__in=tokens):
+    for hook in Hook.objects.active().filter(token__in=tokens):
         holders[hook.token].append(hook)
     for hooks in holders.values():
         if len(hooks) > 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..events import Record
+from ..eventlog.events import Record
 from ..serialization import canonical, dumps
 from .violation import LoggedEvent, Subject, Violation
 

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, Model, Q
 
 from ..models import Event, Hook, Run, Step, Stream, StreamChunk, Wait
-from ..services import database
+from ..store import database
 from .violation import LoggedEvent, StreamSpan, Subject
 
 #: runs, and events of them, that are read at a time
@@ -39,7 +39,7 @@ def newest_first(run_ids: Iterable[str] | None, since: datetime | None = None) -
     if run_ids is not None:
         yield from run_ids
         return
-    rows = Run.objects.using(database.alias()).order_by("-created_at", "-id")
+    rows = Run.objects.order_by("-created_at", "-id")
     if since is not None:
         rows = rows.filter(created_at__gte=since)
     yield from rows.values_list("pk", flat=True).iterator(chunk_size=_RUNS)
@@ -85,14 +85,14 @@ def _heads(run_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
 
 
 def _runs(run_ids: Sequence[str]) -> Any:
-    return Run.objects.using(database.alias()).filter(pk__in=run_ids)
+    return Run.objects.filter(pk__in=run_ids)
 
 
 def _read(run_ids: Sequence[str]) -> dict[str, Subject]:
     streams = _streams_before(run_ids)
     runs = {run.pk: run for run in _runs(run_ids)}
     events: dict[str, list[LoggedEvent]] = defaultdict(list)
-    rows = Event.objects.using(database.alias()).filter(run_id__in=run_ids).order_by("run_id", "sequence")
+    rows = Event.objects.filter(run_id__in=run_ids).order_by("run_id", "sequence")
     for event in rows.iterator():
         events[event.run_id].append(LoggedEvent(event.record, event.life, event.idempotency_key))
     now = database.now()
@@ -106,7 +106,7 @@ def _read(run_ids: Sequence[str]) -> dict[str, Subject]:
 
 def _entities(model: type[Model], run_ids: Sequence[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = defaultdict(list)
-    rows: Any = model._default_manager.using(database.alias())
+    rows: Any = model._default_manager
     for row in rows.filter(run_id__in=run_ids).order_by("run_id", "correlation_id"):
         found[row.run_id].append(row)
     return found
@@ -116,7 +116,7 @@ def _entities(model: type[Model], run_ids: Sequence[str]) -> dict[str, list[Any]
 
 
 def _streams_before(run_ids: Sequence[str]) -> list[Stream]:
-    return list(Stream.objects.using(database.alias()).filter(run_id__in=run_ids).order_by("run_id", "name"))
+    return list(Stream.objects.filter(run_id__in=run_ids).order_by("run_id", "name"))
 
 
 def _spans(streams: Sequence[Stream]) -> dict[str, list[StreamSpan]]:
@@ -134,14 +134,14 @@ def _spans(streams: Sequence[Stream]) -> dict[str, list[StreamSpan]]:
 
 
 def _rows_of(streams: Sequence[Stream]) -> Any:
-    return Stream.objects.using(database.alias()).filter(pk__in=[stream.pk for stream in streams])
+    return Stream.objects.filter(pk__in=[stream.pk for stream in streams])
 
 
 def _chunks(streams: Sequence[Stream]) -> dict[tuple[str, str], tuple[Any, ...]]:
     """By run and stream: how many chunks lie below the index that was read first, lowest, highest, time of the last."""
     found = {}
     for stream in streams:
-        rows = StreamChunk.objects.using(database.alias()).filter(run_id=stream.run_id, stream=stream.name)
+        rows = StreamChunk.objects.filter(run_id=stream.run_id, stream=stream.name)
         counted = rows.aggregate(
             below=Count("pk", filter=Q(index__lt=stream.next_index)),
             lowest=Min("index"),

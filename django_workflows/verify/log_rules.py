@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ..events import RUN_TERMINALS
+from ..eventlog.events import RUN_TERMINALS
 from .violation import Subject, Violation
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ..events import RUN_TERMINALS, Record
+from ..eventlog.events import RUN_TERMINALS, Record
 from ..models import Hook, Run, Step, Stream, Wait
 
 

@@ -13,21 +13,23 @@ from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from .. import clock, conf, ids
-from ..registry import step_names, workflow_names
-from ..services import claims, database, leases, outbox, retention
-from ..services.claims import Interest, Outlook
-from ..services.urls import webhook_url
-from . import orm_guard
-from .advancer import MIN_CLAIM, Advancer, ConnectionLostError
-from .attempts import Attempt
-from .bodies import until
-from .code_version import code_version
-from .doorbell import Doorbell
-from .executor import Executor
-from .reconcile import adopt_started
-from .slots import Slots
-from .watch import Watch
+from .. import conf
+from ..authoring.registry import step_names, workflow_names
+from ..services import outbox
+from ..store import claims, database, orm_guard
+from ..store.claims import Interest, Outlook
+from ..store.code_version import code_version
+from ..store.webhook_url import webhook_url
+from ..upkeep import retention, worker_rows
+from ..values import clock, ids
+from .attempts.attempts import Attempt
+from .attempts.executor import Executor
+from .attempts.slots import Slots
+from .link.doorbell import Doorbell
+from .link.watchdog import Watch
+from .turn.adoption import adopt_started
+from .turn.advancer import MIN_CLAIM, Advancer, ConnectionLostError
+from .turn.bodies import until
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +130,7 @@ class WorkerProcess:
             return
         self.doorbell.open()
         skew = (clock.now() - database.now()) / timedelta(seconds=1)
-        leases.register_worker(
+        worker_rows.register_worker(
             self.worker_id,
             self.interest,
             concurrency=self.concurrency,
@@ -208,7 +210,7 @@ class WorkerProcess:
         self._outlook, self._outlook_at = outlook, time.monotonic()
         self._look_at = self._outlook_at + conf.settings.POLL_INTERVAL
         dead = self._surely_dead(outlook.dead_workers)
-        if dead and leases.rescue(dead):
+        if dead and worker_rows.rescue(dead):
             self.advancer.more_due = True
         if outlook.owes:
             outbox.deliver()
@@ -231,7 +233,7 @@ class WorkerProcess:
     def _upkeep(self) -> None:
         now = time.monotonic()
         if self.doorbell.keep_open():
-            leases.set_liveness(
+            worker_rows.set_liveness(
                 self.worker_id,
                 lock_key=self.doorbell.lock_key,
                 lock_trusted=self.doorbell.lock_trusted,
@@ -239,12 +241,12 @@ class WorkerProcess:
             )
         if now >= self._beat_at:
             self._beat_at = now + conf.settings.HEARTBEAT_INTERVAL
-            if not leases.beat(self.worker_id, len(self.advancer.in_hand)):
+            if not worker_rows.beat(self.worker_id, len(self.advancer.in_hand)):
                 self._begin_again()
         if now >= self._housekeeping_at:
             self._housekeeping_at = now + HOUSEKEEPING
-            leases.rescue_orphans()
-            leases.forget_workers()
+            worker_rows.rescue_orphans()
+            worker_rows.forget_workers()
             retention.prune(limit=1000)
 
     def _begin_again(self) -> None:
@@ -294,7 +296,7 @@ class WorkerProcess:
             self.executor.hand_back()
             self.advancer.turn(claim=False)
             if self._registered:
-                leases.stop_worker(self.worker_id)
+                worker_rows.stop_worker(self.worker_id)
         self.advancer.bodies.clear()
         self.advancer.connection.close()
         self.doorbell.close()

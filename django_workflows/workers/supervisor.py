@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from .. import conf
-from ..services import claims, database, locking, runs
-from ..services.write import write
-from .code_version import code_version
+from ..services import runs
+from ..store import claims, database, locking
+from ..store.code_version import code_version
+from ..store.write import write
+from .link.watchdog import Watch
 from .process import WorkerProcess, install_signals
-from .watch import Watch
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,8 @@ from django.test import TestCase
 from django.urls import reverse
 
 from django_workflows import FatalError, RunFailedError
-from django_workflows.handles import RunHandle
-from django_workflows.testing import (
-    Workflows,
-    assert_replays,
-    mock_step,
-    run_workflow,
-    survives_crash_everywhere,
-)
+from django_workflows.authoring.handles import RunHandle
+from django_workflows.testing import Workflows, assert_replays, mock_step, run_workflow, survives_crash_everywhere
 
 from . import workflows as shop
 from .models import Charge, Order, Product

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from django_workflows import clock
+from django_workflows.values import clock
 from tests.admin.browsing import Visit, launched
 
 VERBS = ("cancel_run", "force_cancel_run", "retry_run", "wake_run", "unblock_run", "resume_hook", "dispose_hook")

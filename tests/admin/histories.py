@@ -10,13 +10,14 @@ from typing import Any
 
 from django.db import transaction as db_transaction
 
-from django_workflows import clock
 from django_workflows.models import Run, Worker
 from django_workflows.serialization import Encoded, dumps
-from django_workflows.services import attributes, creation, hooks, locking, outbox, runs, steps, waits
+from django_workflows.services import attributes, creation, hooks, outbox, runs, steps, waits
 from django_workflows.services.runs import NewRun
-from django_workflows.services.transition import Transition
-from django_workflows.services.write import write
+from django_workflows.store import locking
+from django_workflows.store.transition import Transition
+from django_workflows.store.write import write
+from django_workflows.values import clock
 
 
 class CardDeclinedError(Exception):
@@ -154,7 +155,7 @@ class Story:
         return self
 
     def end(self, output: Any = None, *, after: float = 0.002) -> Story:
-        from django_workflows.commands import CompleteRun
+        from django_workflows.eventlog.commands import CompleteRun
 
         with self._transition(after) as transition:
             runs.end_run(transition, CompleteRun("", output=dumps(output)))
@@ -179,9 +180,9 @@ def ago(**span: float) -> Iterator[None]:
 
 def child(parent: Story, cid: str, workflow: str, *args: Any, after: float = 0.002) -> Story:
     """A child run of ``parent``, as its body would start it."""
-    from django_workflows.commands import StartChild
-    from django_workflows.ids import run_id
+    from django_workflows.eventlog.commands import StartChild
     from django_workflows.services.children import start_child
+    from django_workflows.values.ids import run_id
 
     told = Story.__new__(Story)
     told.id, told.worker = run_id(), parent.worker

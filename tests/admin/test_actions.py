@@ -238,7 +238,7 @@ class TestManyRuns:
 
     def test_what_has_moved_on_since_the_dry_run_is_left_alone(self, client: Client, monkeypatch: Any) -> None:
         stories = [STATES["wake"](), STATES["wake"]()]
-        monkeypatch.setattr("django_workflows.admin.acting.dry_run", _stale)
+        monkeypatch.setattr("django_workflows.admin.actions.dry_run", _stale)
         stories[0].cancel("x", force=True)
         response = self.post(client, "wake_runs", stories, confirmed="yes", reason="")
         assert "1 run woken." in said(response)
@@ -259,7 +259,7 @@ class TestManyRuns:
         assert story.run.status == "running"
 
     def test_select_all_takes_what_matches_the_filter_up_to_a_limit(self, client: Client, monkeypatch: Any) -> None:
-        monkeypatch.setattr("django_workflows.admin.acting.MOST_AT_ONCE", 3)
+        monkeypatch.setattr("django_workflows.admin.actions.MOST_AT_ONCE", 3)
         for number in range(5):
             Story("shop.a", number).start().sleep("wait:1", 60)
         Story("shop.b").start().sleep("wait:1", 60)
@@ -272,7 +272,7 @@ class TestManyRuns:
 
 
 def _stale(runs: Any, verb: str) -> Any:
-    from django_workflows.insight.possible import DryRun
+    from django_workflows.inspection.actions import DryRun
 
     return DryRun(sorted(runs, key=lambda run: run.pk), [])
 

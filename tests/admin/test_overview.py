@@ -12,9 +12,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_workflows import clock
-from django_workflows.insight import estimates, overview
+from django_workflows.inspection import counts as estimates
+from django_workflows.inspection import overview
 from django_workflows.models import Worker
+from django_workflows.values import clock
 from tests.admin import histories
 from tests.admin.histories import Story, ago
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from django_workflows.insight.payloads import failure, plain, pretty, read, shown
 from django_workflows.serialization import dumps, encode_error
+from django_workflows.serialization.display import failure, plain, pretty, read, shown
 
 
 @pytest.mark.parametrize(

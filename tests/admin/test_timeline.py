@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from django_workflows.insight import timeline as timelines
-from django_workflows.insight.lanes import Fact, draw_lanes
-from django_workflows.insight.rows import MAX_ROWS, rows_of
-from django_workflows.insight.scale import Scale
-from django_workflows.insight.timeline import timeline
+from django_workflows.inspection import timeline as timelines
+from django_workflows.inspection.lanes import Fact, draw_lanes
+from django_workflows.inspection.scale import Scale
+from django_workflows.inspection.timeline import timeline
+from django_workflows.inspection.timeline_rows import MAX_ROWS, rows_of
 from tests.admin import histories
 from tests.admin.histories import Story, ago
 

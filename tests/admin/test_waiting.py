@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_workflows.insight.waiting import Reason, summary, waits_for, waits_of
+from django_workflows.inspection.waiting import Reason, summary, waits_for, waits_of
 from django_workflows.models import Run
 from tests.admin import histories
 from tests.admin.histories import Story
@@ -108,7 +108,7 @@ def test_a_page_of_runs_costs_the_same_few_queries(count: int) -> None:
 def test_no_payload_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story("shop.fulfil").start().create("step:a:1", "shop.a").hook("hook:1", "t", schema="gone.Serializer")
     run = Run.objects.defer("input", "output", "error").get(pk=story.id)
-    monkeypatch.setattr("django_workflows.models.loads", _refuse)
+    monkeypatch.setattr("django_workflows.models.fields.loads", _refuse)
     assert waits_for(run)
 
 

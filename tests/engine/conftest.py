@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_workflows import registry
+from django_workflows.authoring import registry
 
 
 @pytest.fixture(autouse=True)

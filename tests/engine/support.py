@@ -22,12 +22,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from django_workflows import commands, events
-from django_workflows.commands import Command
-from django_workflows.definitions import Workflow
-from django_workflows.engine import Execution, ExecutionSettings, effective
+from django_workflows.authoring.definitions import Workflow
+from django_workflows.engine import Execution, ExecutionSettings
 from django_workflows.engine.matching import matches
-from django_workflows.events import Event, Record
+from django_workflows.eventlog import commands, events
+from django_workflows.eventlog.commands import Command
+from django_workflows.eventlog.events import Event, Record
+from django_workflows.eventlog.lives import effective
 from django_workflows.serialization import Encoded, dumps, encode_error, loads
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

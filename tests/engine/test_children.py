@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from django_workflows.definitions import workflow
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.handles import RunHandle
+from django_workflows.authoring.primitives import race, sleep
 from django_workflows.exceptions import RunCancelledError, RunFailedError, WorkflowSandboxError
-from django_workflows.handles import RunHandle
-from django_workflows.primitives import race, sleep
 
 from .steps import a
 from .support import Run, check_replays, finish
@@ -134,7 +134,7 @@ def test_options_reach_the_services_and_keys_are_refused() -> None:
         return len(handles)
 
     run = Run(parent)
-    from django_workflows import events
+    from django_workflows.eventlog import events
 
     run.log.append(events.RunStarted(None, ""))
     run.execution.deliver(run.records[1])

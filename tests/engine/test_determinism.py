@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django_workflows.definitions import workflow
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.primitives import random, uuid4
 from django_workflows.engine.futures import DurableFuture
-from django_workflows.primitives import random, uuid4
 
 from .steps import a, b
 from .storm import play

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from django_workflows import events
-from django_workflows.definitions import workflow
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.primitives import create_hook, create_webhook, patched, set_attributes, sleep
+from django_workflows.eventlog import events
 from django_workflows.exceptions import ReplayDivergenceError
-from django_workflows.primitives import create_hook, create_webhook, patched, set_attributes, sleep
 
 from .steps import a, b, charge
 from .support import Run, check_replays, finish

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from django_workflows import events
-from django_workflows.commands import ContinueAsNew
-from django_workflows.definitions import workflow
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.primitives import continue_as_new, create_hook, race, set_attributes, sleep
 from django_workflows.engine import Execution, ExecutionSettings
+from django_workflows.eventlog import events
+from django_workflows.eventlog.commands import ContinueAsNew
 from django_workflows.exceptions import (
     CorruptedEventLogError,
     FatalError,
@@ -22,7 +23,6 @@ from django_workflows.exceptions import (
     StepFailedError,
     WorkflowError,
 )
-from django_workflows.primitives import continue_as_new, create_hook, race, set_attributes, sleep
 
 from .steps import a, b, c
 from .support import Run, check_replays, finish
@@ -504,7 +504,7 @@ def test_a_closed_execution_takes_nothing_more() -> None:
 
 
 def test_metadata_of_the_workflow() -> None:
-    from django_workflows.primitives import get_workflow_metadata
+    from django_workflows.authoring.primitives import get_workflow_metadata
 
     @workflow
     async def body() -> Any:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from django_workflows import events
-from django_workflows.definitions import workflow
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.http import WebhookRequest, WebhookResponse
+from django_workflows.authoring.primitives import Hook, create_hook, create_webhook, race, sleep
 from django_workflows.engine import ExecutionSettings
 from django_workflows.engine.hooks import BodyHook
+from django_workflows.eventlog import events
 from django_workflows.exceptions import HookConflictError, HookNotFoundError, WorkflowSandboxError
-from django_workflows.primitives import Hook, create_hook, create_webhook, race, sleep
-from django_workflows.webhooks import WebhookRequest, WebhookResponse
 
 from .steps import a, b
 from .support import Run, check_replays

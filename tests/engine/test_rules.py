@@ -6,9 +6,8 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from django_workflows import events
-from django_workflows.definitions import workflow
-from django_workflows.primitives import (
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.primitives import (
     create_hook,
     get_workflow_metadata,
     now,
@@ -19,6 +18,7 @@ from django_workflows.primitives import (
     sleep,
     uuid4,
 )
+from django_workflows.eventlog import events
 
 from .steps import a, b, c
 from .support import START, Run, check_replays

@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-from django_workflows import context
-from django_workflows.definitions import workflow
-from django_workflows.engine import sandbox
-from django_workflows.exceptions import WorkflowSandboxError
-from django_workflows.primitives import (
+from django_workflows.authoring import runtime
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.primitives import (
     create_hook,
     get_step_metadata,
     get_writable,
@@ -29,6 +27,8 @@ from django_workflows.primitives import (
     sleep,
     uuid4,
 )
+from django_workflows.engine import sandbox
+from django_workflows.exceptions import WorkflowSandboxError
 
 from .steps import a, charge
 from .support import Run
@@ -250,7 +250,7 @@ def test_bodies_run_in_a_fresh_context() -> None:
 
 
 def test_outside_of_bodies_there_is_no_runtime() -> None:
-    assert context.current() is None
+    assert runtime.current() is None
     for primitive in (now, uuid4, random, create_hook, get_writable, lambda: sleep(1), lambda: set_attributes(x=1)):
         with pytest.raises(WorkflowSandboxError, match="workflow body"):
             primitive()

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django_workflows.definitions import workflow
-from django_workflows.primitives import create_hook
+from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.primitives import create_hook
 
 from .steps import a
 from .support import Run
@@ -47,7 +47,7 @@ def test_writing_a_wide_fan_out_in_bounded_batches() -> None:
     async def body(n: int) -> Any:
         return len(await asyncio.gather(*(a(i) for i in range(n))))
 
-    from django_workflows import events
+    from django_workflows.eventlog import events
 
     run = Run(body, 5000)
     run.log.append(events.RunStarted(None, ""))

@@ -19,13 +19,11 @@ from django_workflows import (
     WorkflowSandboxError,
     continue_as_new,
     create_hook,
-    definitions,
     get_workflow_metadata,
     now,
     patched,
     race,
     random,
-    registry,
     set_attributes,
     sleep,
     step,
@@ -33,6 +31,7 @@ from django_workflows import (
     workflow,
 )
 from django_workflows import sync as plain
+from django_workflows.authoring import definitions, registry
 from django_workflows.models import Event, Run
 from django_workflows.testing import Workflows, assert_replays, survives_crash_everywhere
 from django_workflows.testing.plugin import workflows
@@ -298,7 +297,7 @@ def test_a_plain_body_survives_crashes_everywhere() -> None:
 def test_it_runs_on_whichever_thread_takes_the_turn(workflows: Workflows) -> None:
     """A greenlet belongs to its thread, but a body that is kept is resumed from any thread."""
     from django_workflows.engine import Execution
-    from django_workflows.services.event_log import read
+    from django_workflows.store.event_log import read
 
     @workflow(name="sync.threads")
     def threads(n: int) -> Any:

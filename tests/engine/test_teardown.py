@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from django_workflows.definitions import Workflow, workflow
+from django_workflows.authoring.definitions import Workflow, workflow
+from django_workflows.authoring.primitives import create_hook, now, patched, race, random, set_attributes, sleep, uuid4
 from django_workflows.engine import teardown
-from django_workflows.primitives import create_hook, now, patched, race, random, set_attributes, sleep, uuid4
 
 from .steps import a, b, c
 from .support import Run

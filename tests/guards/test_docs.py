@@ -11,7 +11,7 @@ import pytest
 
 import django_workflows
 from django_workflows import api, conf
-from django_workflows.context import StartOptions
+from django_workflows.authoring.runtime import StartOptions
 from django_workflows.exceptions import all_codes
 from django_workflows.management.subcommands import SUBCOMMANDS
 from django_workflows.rest.errors import STATUSES
@@ -49,7 +49,7 @@ class TestSettings:
 
 class TestChecks:
     def test_ids_are_all_documented(self) -> None:
-        ids = set(re.findall(r'"([EW]\d{3})"', source_of("checks.py", "lint/*.py", "lockfile/*.py")))
+        ids = set(re.findall(r'"([EW]\d{3})"', source_of("deploys/*.py")))
         documented = {name.rpartition(".")[2] for name in rows(page("reference/checks.md"))}
         assert documented == ids
 
@@ -100,7 +100,9 @@ class TestCommandLine:
         assert missing == []
 
     def test_findings_of_the_doctor_are_all_documented(self) -> None:
-        codes = set(re.findall(r'(?:Finding\(|^)\s*"([a-z]+_[a-z_]+)",', source_of("diagnosis.py"), re.MULTILINE))
+        codes = set(
+            re.findall(r'(?:Finding\(|^)\s*"([a-z]+_[a-z_]+)",', source_of("inspection/health.py"), re.MULTILINE)
+        )
         documented = rows(page("reference/cli.md").partition("## `doctor`")[2])
         assert set(documented) == codes
 

@@ -13,8 +13,8 @@ from rest_framework.test import APIClient
 
 from django_workflows import api
 from django_workflows.models import Hook, Run
-from django_workflows.services.lookout import lookout
-from django_workflows.services.news import close_listeners
+from django_workflows.notify.listener import close_listeners
+from django_workflows.notify.watcher import lookout
 from django_workflows.verify import verify_runs
 from django_workflows.workers.process import WorkerProcess
 

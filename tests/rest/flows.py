@@ -23,8 +23,8 @@ from django_workflows import (
     step,
     workflow,
 )
-from django_workflows.primitives import Writable
-from django_workflows.signatures import Signature
+from django_workflows.authoring.primitives import Writable
+from django_workflows.authoring.signatures import Signature
 
 
 class Approval(serializers.Serializer[Any]):

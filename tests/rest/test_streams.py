@@ -23,11 +23,11 @@ from django_workflows import (
 from django_workflows.api import resume_hook
 from django_workflows.exceptions import EntityConflictError, StreamClosedError
 from django_workflows.models import Event, Run, Step, Stream, StreamChunk
+from django_workflows.notify.watcher import lookout
 from django_workflows.serialization import dumps
-from django_workflows.services import streams
-from django_workflows.services.lookout import lookout
-from django_workflows.services.stream_pages import MAX_CHUNKS, StreamPages
-from django_workflows.streaming import read_page
+from django_workflows.streams import writing
+from django_workflows.streams.pages import MAX_CHUNKS, StreamPages
+from django_workflows.streams.reading import read_page
 from django_workflows.workers.process import WorkerProcess
 
 from . import flows
@@ -87,7 +87,7 @@ class TestWriting:
         run.result(timeout=TIMEOUT)
         step = Step.objects.get(run_id=run.id)
         with pytest.raises(EntityConflictError), transaction.atomic():
-            streams.require_lease(step.pk, step.worker_id or "", step.attempt)
+            writing.require_lease(step.pk, step.worker_id or "", step.attempt)
 
     def test_an_attempt_that_has_timed_out_writes_nothing_more(self, worker: WorkerProcess, until: Wait) -> None:
         flows.TOO_LATE.clear()
@@ -102,14 +102,14 @@ class TestWriting:
     def test_an_outage_while_chunks_are_saved_is_no_fault_of_the_step(
         self, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch, how: str
     ) -> None:
-        append, failures = streams.append_chunks, [OperationalError("the server is away")] * 3
+        append, failures = writing.append_chunks, [OperationalError("the server is away")] * 3
 
         def fail_at_first(*args: Any) -> int:
             if failures:
                 raise failures.pop()
             return append(*args)
 
-        monkeypatch.setattr(streams, "append_chunks", fail_at_first)
+        monkeypatch.setattr(writing, "append_chunks", fail_at_first)
         run = flows.writer.start(["a", "b"], how=how)
         assert read(run) == ["a", "b"]
         step = Step.objects.get(run_id=run.id)
@@ -118,7 +118,7 @@ class TestWriting:
     def test_an_outage_that_lasts_hands_the_step_back(
         self, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch, until: Wait
     ) -> None:
-        append, away = streams.append_chunks, threading.Event()
+        append, away = writing.append_chunks, threading.Event()
         away.set()
 
         def fail_while_away(*args: Any) -> int:
@@ -126,8 +126,8 @@ class TestWriting:
                 raise OperationalError("the server is away")
             return append(*args)
 
-        monkeypatch.setattr(streams, "append_chunks", fail_while_away)
-        monkeypatch.setattr("django_workflows.workers.chunks.PATIENCE", 0.0)
+        monkeypatch.setattr(writing, "append_chunks", fail_while_away)
+        monkeypatch.setattr("django_workflows.workers.attempts.chunk_buffer.PATIENCE", 0.0)
         run = flows.writer.start(["a"])
         until(lambda: Event.objects.filter(run_id=run.id, type="step_retrying").exists())
         away.clear()
@@ -138,7 +138,7 @@ class TestWriting:
         run = flows.writer.start(["a"])
         run.result(timeout=TIMEOUT)
         with pytest.raises(StreamClosedError), transaction.atomic():
-            streams.append_chunks(run.id, "default", [dumps("late")])
+            writing.append_chunks(run.id, "default", [dumps("late")])
         assert read(run) == ["a"]
 
     def test_a_body_only_passes_a_stream_on(self, worker: WorkerProcess) -> None:
@@ -203,7 +203,7 @@ class TestReading:
     def test_inside_atomic_it_reads_what_is_there_and_refuses_to_wait(self, waiting: None) -> None:
         with transaction.atomic():
             run = flows.writer.start([])
-            streams.append_chunks(run.id, "default", [dumps("mine")])
+            writing.append_chunks(run.id, "default", [dumps("mine")])
             values = run.stream()
             assert next(values) == "mine"
             with pytest.raises(InAtomicBlockError):
@@ -374,7 +374,7 @@ def test_the_last_look_waits_for_a_writer_that_was_there_before_the_end(waiting:
     def write() -> None:
         try:
             with transaction.atomic():
-                streams.append_chunks(run.id, "default", [dumps("last")])
+                writing.append_chunks(run.id, "default", [dumps("last")])
                 written.set()
                 go.wait(TIMEOUT)
         finally:

@@ -19,11 +19,11 @@ from django.test import AsyncClient, Client
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
 from django_workflows import InAtomicBlockError, WebhookRequest, WebhookResponse, api
+from django_workflows.authoring.http import FormFile
+from django_workflows.authoring.signatures import InvalidSignatureError
 from django_workflows.exceptions import HookNotFoundError
 from django_workflows.models import Event, Hook, WebhookCall
-from django_workflows.services import webhook_calls
-from django_workflows.signatures import InvalidSignatureError
-from django_workflows.webhooks import FormFile
+from django_workflows.webhooks import calls
 from django_workflows.workers.process import WorkerProcess
 
 from . import flows
@@ -241,7 +241,7 @@ class TestManualResponse:
         assert (response.status_code, response.json()["code"]) == (504, "response_timeout")
         event = Event.objects.get(type="hook_received")  # delivered all the same
         with pytest.raises(Exception, match="its caller has left"):
-            webhook_calls.answer_call(event.payload["payload"], WebhookResponse(200))
+            calls.answer_call(event.payload["payload"], WebhookResponse(200))
 
     def test_a_wsgi_process_keeps_threads_free_where_it_is_told_to(
         self, waiting: None, client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
@@ -269,8 +269,8 @@ class TestManualResponse:
         WorkerProcess(burst=True).run()
         now = Event.objects.filter(run_id=run.id).first().created_at  # type: ignore[union-attr]
         WebhookCall.objects.create(id="call_1", run_id=run.id, correlation_id="x", created_at=now)
-        webhook_calls.answer_call(WebhookRequest("POST", reply_to="call_1"), WebhookResponse(200, "just so"))
-        answer = webhook_calls.expire_call("call_1")
+        calls.answer_call(WebhookRequest("POST", reply_to="call_1"), WebhookResponse(200, "just so"))
+        answer = calls.expire_call("call_1")
         assert answer == WebhookResponse(200, "just so")
 
     def test_a_caller_that_waits_pins_no_database_connection(
@@ -295,7 +295,7 @@ class TestManualResponse:
         api.resume_hook("t-go", "now")
         until(lambda: WebhookCall.objects.filter(answered_at__isnull=False).exists())
         for call_id in WebhookCall.objects.filter(answered_at__isnull=True).values_list("pk", flat=True):
-            webhook_calls.answer_call(WebhookRequest("POST", reply_to=call_id), WebhookResponse(200, "late"))
+            calls.answer_call(WebhookRequest("POST", reply_to=call_id), WebhookResponse(200, "late"))
         for thread in callers:
             thread.join(TIMEOUT)
         assert sorted(answers) == [b"late"] * 9 + [b"now"]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db import transaction as db_transaction
 
-from django_workflows import api, events
-from django_workflows.commands import CompleteRun, FailRun
+from django_workflows import api
+from django_workflows.eventlog import events
+from django_workflows.eventlog.commands import CompleteRun, FailRun
 from django_workflows.exceptions import (
     EntityConflictError,
     FenceConflictError,
@@ -20,9 +21,11 @@ from django_workflows.exceptions import (
 )
 from django_workflows.models import Event, Hook, Outbox, Run, Step, Wait
 from django_workflows.serialization import Encoded, dumps, encode_error
-from django_workflows.services import attributes, creation, hooks, locking, retention, runs, waits
-from django_workflows.services.event_log import append
+from django_workflows.services import attributes, creation, hooks, runs, waits
 from django_workflows.services.runs import NewRun
+from django_workflows.store import locking
+from django_workflows.store.event_log import append
+from django_workflows.upkeep import retention
 from tests.support.runs import (
     INPUT,
     UNKNOWN,

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from django_workflows.eventlog.statuses import StepStatus
 from django_workflows.exceptions import EntityConflictError, RunNotActiveError
 from django_workflows.models import Event, Run, Step
 from django_workflows.serialization import Encoded, dumps, encode_error
-from django_workflows.services import locking, runs, steps
-from django_workflows.services.transition import ANY
-from django_workflows.statuses import StepStatus
+from django_workflows.services import runs, steps
+from django_workflows.store import locking
+from django_workflows.store.transition import ANY
 from tests.support.runs import add_step, end, run_row, running_step, started_run, transition, types
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,14 +9,15 @@ from typing import Any
 
 from django.db import transaction as db_transaction
 
-from django_workflows.commands import CompleteRun
+from django_workflows.eventlog.commands import CompleteRun
 from django_workflows.models import Event, Run
 from django_workflows.serialization import Encoded, dumps
-from django_workflows.services import creation, hooks, locking, runs, steps, waits
-from django_workflows.services.rows import StepRow, WaitRow
+from django_workflows.services import creation, hooks, runs, steps, waits
 from django_workflows.services.runs import NewRun
-from django_workflows.services.transition import Transition
-from django_workflows.services.write import write
+from django_workflows.store import locking
+from django_workflows.store.rows import StepRow, WaitRow
+from django_workflows.store.transition import Transition
+from django_workflows.store.write import write
 
 #: a workflow that no code defines, so that no worker of another test ever touches it
 UNKNOWN = "tests.by_hand"

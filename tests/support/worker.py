@@ -44,8 +44,8 @@ def main(modules: list[str]) -> int:
 
 def _shift_wall_clock(seconds: float) -> None:
     """This machine's clock is wrong by that much; the database's is not."""
-    from django_workflows import clock
-    from django_workflows.services import database
+    from django_workflows.store import database
+    from django_workflows.values import clock
 
     clock.advance(timedelta(seconds=seconds))
     database.sql_now = lambda source="clock_timestamp()": source

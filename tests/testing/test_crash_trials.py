@@ -9,16 +9,12 @@ from collections.abc import Iterator
 import pytest
 from django.test import TestCase, TransactionTestCase
 
-from django_workflows import clock, create_hook, get_step_metadata, patched, registry, sleep, step, workflow
-from django_workflows.handles import RunHandle
+from django_workflows import create_hook, get_step_metadata, patched, sleep, step, workflow
+from django_workflows.authoring import registry
+from django_workflows.authoring.handles import RunHandle
 from django_workflows.models import Run
-from django_workflows.testing import (
-    Workflows,
-    assert_replays,
-    mock_step,
-    run_workflow,
-    survives_crash_everywhere,
-)
+from django_workflows.testing import Workflows, assert_replays, mock_step, run_workflow, survives_crash_everywhere
+from django_workflows.values import clock
 from tests.shop.models import Ledger
 
 from . import work

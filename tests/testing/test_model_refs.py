@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from django_workflows import ModelRef, RunFailedError, step, workflow
-from django_workflows.model_refs import ObjectGoneError
+from django_workflows.authoring.model_refs import ObjectGoneError
 from django_workflows.models import Event
 from django_workflows.serialization import dumps, loads
 from django_workflows.testing import Workflows, assert_replays

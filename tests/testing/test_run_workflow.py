@@ -11,9 +11,10 @@ from django.test import TestCase, TransactionTestCase
 from django.urls import reverse
 from django.utils import timezone
 
-from django_workflows import RunFailedError, clock, step, workflow
+from django_workflows import RunFailedError, step, workflow
 from django_workflows.models import Event, Run
 from django_workflows.testing import StillWaitingError, Workflows, assert_replays, mock_step, run_workflow
+from django_workflows.values import clock
 from tests.shop.models import Ledger, Order
 
 from . import work

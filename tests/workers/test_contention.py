@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 
 from django_workflows import api
 from django_workflows.models import Event, Step, Worker
-from django_workflows.services import event_log, locking
+from django_workflows.store import event_log, locking
 from tests.shop.models import Ledger, Order
 from tests.support.eventually import eventually
 from tests.support.processes import Workers

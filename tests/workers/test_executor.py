@@ -8,15 +8,23 @@ from typing import Any
 
 import pytest
 
-from django_workflows import clock, step
-from django_workflows.definitions import Step
+from django_workflows import step
+from django_workflows.authoring.definitions import Step
+from django_workflows.eventlog.statuses import StepStatus
 from django_workflows.serialization import Encoded
-from django_workflows.services.rows import StepRow
-from django_workflows.statuses import StepStatus
-from django_workflows.workers import executor as module
-from django_workflows.workers.attempts import Attempt, Completed, Failed, HandedBack, Outcome, Recorded
-from django_workflows.workers.executor import Executor
-from django_workflows.workers.slots import AHEAD, MOST, Slots
+from django_workflows.store.rows import StepRow
+from django_workflows.values import clock
+from django_workflows.workers.attempts import executor as module
+from django_workflows.workers.attempts.attempts import (
+    Attempt,
+    Completed,
+    Failed,
+    HandedBack,
+    Outcome,
+    Recorded,
+)
+from django_workflows.workers.attempts.executor import Executor
+from django_workflows.workers.attempts.slots import AHEAD, MOST, Slots
 from tests.support.eventually import eventually
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django_workflows import api
 from django_workflows.models import Run, Step
-from django_workflows.services import database
+from django_workflows.store import database
 from tests.support.eventually import eventually
 from tests.support.processes import Workers
 from tests.support.runs import types

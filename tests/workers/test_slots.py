@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_workflows import ids
+from django_workflows.authoring.registry import step_names, workflow_names
 from django_workflows.models import Event, Step
-from django_workflows.registry import step_names, workflow_names
 from django_workflows.serialization import Encoded
 from django_workflows.services import runs, steps
-from django_workflows.services.claims import Interest
-from django_workflows.workers import locked as module
-from django_workflows.workers.advancer import Advancer, ConnectionLostError
-from django_workflows.workers.attempts import Attempt, Completed
-from django_workflows.workers.slots import Slots
-from django_workflows.workers.watch import Watch
+from django_workflows.store.claims import Interest
+from django_workflows.values import ids
+from django_workflows.workers.attempts.attempts import Attempt, Completed
+from django_workflows.workers.attempts.slots import Slots
+from django_workflows.workers.link.watchdog import Watch
+from django_workflows.workers.turn import locked as module
+from django_workflows.workers.turn.advancer import Advancer, ConnectionLostError
 from tests.support.runs import INPUT, started_run, transition
 from tests.workers import bodies
 

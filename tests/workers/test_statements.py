@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import DataError, OperationalError, connection
 
-from django_workflows.workers.connection import AdvancingConnection
+from django_workflows.workers.link.connection import AdvancingConnection
 
 
 @pytest.fixture(params=[True, False], ids=["prepared", "through Django"])

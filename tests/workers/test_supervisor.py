@@ -8,8 +8,8 @@ import time
 import pytest
 
 from django_workflows.workers import supervisor as module
+from django_workflows.workers.link.watchdog import Watch
 from django_workflows.workers.supervisor import Supervisor, WorkerOptions
-from django_workflows.workers.watch import Watch
 
 
 def _dead_child() -> module._Child:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import acting, doctor, erase, fork, histories, listing, lock, prune, show, start, verify, worker
+from . import actions, doctor, erase, fork, histories, listing, lock, prune, show, start, verify, worker
 from .subcommand import Subcommand
 
 SUBCOMMANDS: tuple[Subcommand, ...] = (
@@ -10,10 +10,10 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     start.subcommand,
     listing.subcommand,
     show.subcommand,
-    acting.cancel,
-    acting.resume,
-    acting.wake,
-    acting.retry,
+    actions.cancel,
+    actions.resume,
+    actions.wake,
+    actions.retry,
     fork.subcommand,
     verify.subcommand,
     doctor.subcommand,

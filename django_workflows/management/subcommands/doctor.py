@@ -8,9 +8,9 @@ import json
 from django.core.management.base import CommandError
 
 from django_workflows import api
-from django_workflows.diagnosis import Finding, Scene, Severity, diagnose, look_around
+from django_workflows.authoring.registry import workflow_names
 from django_workflows.exceptions import WorkflowError
-from django_workflows.registry import workflow_names
+from django_workflows.inspection.health import Finding, Scene, Severity, diagnose, look_around
 from django_workflows.verify import iterate_violations
 
 from ..console import Console

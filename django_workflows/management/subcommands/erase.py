@@ -6,9 +6,8 @@ import argparse
 
 from django.core.management.base import CommandError
 
-from django_workflows import conf
 from django_workflows.models import Run
-from django_workflows.services import erasure
+from django_workflows.upkeep import erasure
 
 from ..console import Console
 from .subcommand import Subcommand
@@ -28,7 +27,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(console: Console, options: argparse.Namespace) -> int:
     attributes = dict(_pair(text) for text in options.attribute)
     if options.dry_run:
-        rows = Run.objects.using(conf.settings.DATABASE).with_attributes(**attributes)
+        rows = Run.objects.with_attributes(**attributes)
         for run in rows.only("status").order_by("pk"):
             console.line(f"{run.id} {run.status}")
         return 0

@@ -12,9 +12,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_workflows import conf, histories
 from django_workflows.models import Run
-from django_workflows.services import database
+from django_workflows.recovery import export as histories
+from django_workflows.store import database
 
 from ..console import Console
 from ..values import clean
@@ -33,9 +33,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(console: Console, options: argparse.Namespace) -> int:
     run_ids = list(options.run_ids)
     if options.since is not None:
-        rows = Run.objects.using(conf.settings.DATABASE).filter(
-            created_at__gte=database.now() - timedelta(seconds=options.since)
-        )
+        rows = Run.objects.filter(created_at__gte=database.now() - timedelta(seconds=options.since))
         if options.workflow:
             rows = rows.filter(workflow=options.workflow)
         run_ids += list(rows.order_by("pk").values_list("pk", flat=True))

@@ -9,11 +9,10 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_workflows import conf
+from django_workflows.eventlog.statuses import RunStatus
 from django_workflows.models import Run
-from django_workflows.querysets import RunQuerySet
-from django_workflows.services import database
-from django_workflows.statuses import RunStatus
+from django_workflows.models.querysets import RunQuerySet
+from django_workflows.store import database
 
 from ..console import Console
 from ..values import clean, shorten, show_moment, show_span
@@ -55,7 +54,7 @@ def _colour(run: Run) -> str:
 
 
 def _chosen(options: argparse.Namespace) -> RunQuerySet:
-    runs: RunQuerySet = Run.objects.using(conf.settings.DATABASE)
+    runs: RunQuerySet = Run.objects.all()
     if options.blocked:
         runs = runs.blocked()
     if options.status:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from django_workflows import lockfile
-from django_workflows.lockfile.surface import describe
+from django_workflows.deploys import lockfile
+from django_workflows.deploys.surface import describe
 
 from ..console import Console
 from .subcommand import Subcommand

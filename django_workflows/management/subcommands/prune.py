@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from django_workflows.services import retention
+from django_workflows.upkeep import retention
 
 from ..console import Console
 from .subcommand import Subcommand, positive, seconds

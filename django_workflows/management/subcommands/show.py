@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from django_workflows import conf
 from django_workflows.exceptions import RunNotFoundError
 from django_workflows.models import Event, Run
-from django_workflows.services import database
+from django_workflows.store import database
 
 from ..console import Console
 from ..drawing import draw
@@ -26,11 +25,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(console: Console, options: argparse.Namespace) -> int:
-    alias = conf.settings.DATABASE
-    run = Run.objects.using(alias).filter(pk=options.run_id).first()
+    run = Run.objects.filter(pk=options.run_id).first()
     if run is None:
         raise RunNotFoundError(options.run_id)
-    records = [event.record for event in Event.objects.using(alias).filter(run=run).order_by("sequence")]
+    records = [event.record for event in Event.objects.filter(run=run).order_by("sequence")]
     show_run(console, run, records)
     if options.events:
         console.line()

@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_workflows import api
+from django_workflows.authoring.handles import RunHandle
 from django_workflows.exceptions import RunCancelledError, RunFailedError
-from django_workflows.handles import RunHandle
 
 from ..console import Console
 from ..log_lines import LogFollower

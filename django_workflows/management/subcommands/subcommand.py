@@ -41,7 +41,7 @@ def positive(text: str) -> int:
 
 def seconds(text: str) -> float:
     """A duration in any form that ``sleep()`` takes as text: ``90``, ``5m``, ``1h 30m``."""
-    from django_workflows.durations import parse
+    from django_workflows.values.durations import parse
 
     try:
         return parse(float(text) if text.replace(".", "", 1).isdigit() else text).total_seconds()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from django_workflows import conf
 from django_workflows.exceptions import RunNotFoundError
 from django_workflows.models import Run
 from django_workflows.verify import blocked_runs, iterate_violations
@@ -44,7 +43,7 @@ def _run(console: Console, options: argparse.Namespace) -> int:
 
 
 def _existing(run_ids: list[str]) -> list[str]:
-    known = set(Run.objects.using(conf.settings.DATABASE).filter(pk__in=run_ids).values_list("pk", flat=True))
+    known = set(Run.objects.filter(pk__in=run_ids).values_list("pk", flat=True))
     for run_id in run_ids:
         if run_id not in known:
             raise RunNotFoundError(run_id)
@@ -52,9 +51,9 @@ def _existing(run_ids: list[str]) -> list[str]:
 
 
 def _count(since: timedelta | None) -> int:
-    from django_workflows.services import database
+    from django_workflows.store import database
 
-    runs = Run.objects.using(conf.settings.DATABASE)
+    runs = Run.objects
     return (runs if since is None else runs.filter(created_at__gte=database.now() - since)).count()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 from django_workflows import conf
-from django_workflows.registry import step_names, workflow_names
+from django_workflows.authoring.registry import step_names, workflow_names
 
 from ..console import Console
 from .subcommand import Subcommand, positive, seconds

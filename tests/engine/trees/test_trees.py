@@ -163,7 +163,7 @@ def _as_json(run: Run) -> dict[str, Any]:
 
 def replay_file(path: str) -> None:
     """In the other process: every log, from the first event; the engine raises where a decision differs."""
-    from django_workflows.events import Record
+    from django_workflows.eventlog.events import Record
 
     for log in json.loads(Path(path).read_text()):
         records = [

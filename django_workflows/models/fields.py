@@ -1,0 +1,111 @@
+"""The kinds of columns: ids, encoded values, points in time. And what only PostgreSQL has, with a stand-in elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.ddl_references import Statement
+from django.utils import timezone
+
+from ..serialization import Encoded, dumps, loads
+from ..serialization.encryption import seal, unseal
+
+if TYPE_CHECKING:
+    _TextField = models.TextField[Any, Any]
+    _DateTimeField = models.DateTimeField[Any, Any]
+    _CharField = models.CharField[Any, Any]
+else:
+    _TextField, _DateTimeField, _CharField = models.TextField, models.DateTimeField, models.CharField
+
+
+class IdField(_CharField):
+    """A primary key of text. On PostgreSQL without the second index that Django adds for LIKE: nobody searches by it."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        if connection.vendor == "postgresql":
+            return f"character varying({self.max_length})"
+        return super().db_type(connection)
+
+
+class PayloadField(_TextField):
+    """A value as tagged JSON text. Reads as the decoded value; SQL NULL reads as None, too."""
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
+        return None if value is None else loads(unseal(value))
+
+    def get_prep_value(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        return seal(value if isinstance(value, Encoded) else dumps(value))
+
+
+class SealedField(_TextField):
+    """Encoded text, encrypted at rest where keys are set. Reads as text."""
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
+        return None if value is None else unseal(value)
+
+    def get_prep_value(self, value: Any) -> str | None:
+        return None if value is None else seal(str(value))
+
+
+class MomentField(_DateTimeField):
+    """A point in time that reads as an aware datetime, whatever ``USE_TZ`` says."""
+
+    def from_db_value(self, value: datetime | None, expression: Any, connection: Any) -> datetime | None:
+        return timezone.make_aware(value) if value is not None and timezone.is_naive(value) else value
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if isinstance(value, datetime) and not settings.USE_TZ and timezone.is_aware(value):
+            value = timezone.make_naive(value)
+        return super().get_db_prep_value(value, connection, prepared)
+
+
+class AttributesIndex(GinIndex):
+    """Search by attribute: a GIN index on PostgreSQL, nothing elsewhere."""
+
+    def create_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, using: str = "", **kwargs: Any
+    ) -> Statement:
+        if schema_editor.connection.vendor != "postgresql":
+            return Statement("SELECT 1")
+        return super().create_sql(model, schema_editor, using=using, **kwargs)
+
+    def remove_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, **kwargs: Any) -> str:
+        if schema_editor.connection.vendor != "postgresql":
+            return "SELECT 1"
+        return super().remove_sql(model, schema_editor, **kwargs)
+
+
+class IsOneOf(models.Func):
+    """``field`` has one of these values; for CHECK constraints.
+
+    PostgreSQL prepares a table's checks anew for each statement that writes to it. An array of literals takes it longer
+    than all the rest of a short statement, one literal that is an array next to nothing.
+    """
+
+    output_field = models.BooleanField()
+    conditional = True
+
+    def __init__(self, field: str, values: Iterable[str]) -> None:
+        self.values = list(values)
+        super().__init__(models.F(field))
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, list[str]]:  # type: ignore[override]
+        column, _params = compiler.compile(self.get_source_expressions()[0])
+        return f"{column} IN ({', '.join(['%s'] * len(self.values))})", list(self.values)
+
+    def as_postgresql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, list[str]]:
+        column, _params = compiler.compile(self.get_source_expressions()[0])
+        return f"{column}::text = ANY (%s::text[])", ["{" + ",".join(self.values) + "}"]
+
+
+def among(field: str, values: Iterable[str]) -> IsOneOf:
+    return IsOneOf(field, sorted(map(str, values)))

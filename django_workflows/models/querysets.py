@@ -1,0 +1,95 @@
+"""Querysets that read as English: ``Run.objects.active()``, ``.due()``, ``.blocked()``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from django.db import models
+
+from .. import conf
+from ..eventlog.statuses import ACTIVE_RUN, TERMINAL_RUN, StepStatus, WaitStatus
+from ..values import clock
+
+if TYPE_CHECKING:
+    from . import Hook, Run, Step, Wait, Worker  # noqa: F401
+
+
+_M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
+
+
+class PinnedManager(models.Manager[_M_co]):
+    """Reads and writes stay on the workflow database, whatever the project's routers say.
+
+    It is the base manager of every table, so related and deferred access goes through it, too. A log that is read from a
+    replica would be behind the lock under which it is judged. ``.using(alias)`` still goes elsewhere.
+    """
+
+    def get_queryset(self) -> models.QuerySet[_M_co]:
+        return self._queryset_class(model=self.model, using=self.db, hints=self._hints)  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def db(self) -> str:
+        return self._db or str(conf.settings.DATABASE)
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def active(self) -> Self:
+        """Runs that have not ended."""
+        return self.filter(status__in=sorted(ACTIVE_RUN))
+
+    def ended(self) -> Self:
+        return self.filter(status__in=sorted(TERMINAL_RUN))
+
+    def due(self, now: datetime | None = None) -> Self:
+        """Runs that a worker should advance now."""
+        return self.filter(wake_at__lte=now or clock.now())
+
+    def blocked(self) -> Self:
+        """Runs parked because the code at hand does not fit their log."""
+        return self.active().exclude(blocked_reason="")
+
+    def with_attributes(self, **attributes: str) -> Self:
+        """Runs that carry all these attributes."""
+        found = self
+        for key, value in attributes.items():
+            if self._has_containment():
+                found = found.filter(attributes__contains={key: value})
+            else:
+                found = found.filter(**{f"attributes__{key}": value})
+        return found
+
+    def _has_containment(self) -> bool:
+        from django.db import connections
+
+        return bool(connections[self.db].features.supports_json_field_contains)
+
+
+class StepQuerySet(models.QuerySet["Step"]):
+    def claimable(self, now: datetime | None = None) -> Self:
+        return self.filter(status=StepStatus.PENDING, available_at__lte=now or clock.now())
+
+    def running(self) -> Self:
+        return self.filter(status=StepStatus.RUNNING)
+
+
+class HookQuerySet(models.QuerySet["Hook"]):
+    def active(self) -> Self:
+        return self.filter(disposed_at__isnull=True)
+
+
+class WaitQuerySet(models.QuerySet["Wait"]):
+    def open(self) -> Self:
+        return self.filter(status=WaitStatus.WAITING)
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def alive(self, **_: Any) -> Self:
+        return self.filter(stopped_at__isnull=True)
+
+
+RunManager = PinnedManager.from_queryset(RunQuerySet)
+StepManager = PinnedManager.from_queryset(StepQuerySet)
+HookManager = PinnedManager.from_queryset(HookQuerySet)
+WaitManager = PinnedManager.from_queryset(WaitQuerySet)
+WorkerManager = PinnedManager.from_queryset(WorkerQuerySet)

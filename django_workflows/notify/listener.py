@@ -1,0 +1,181 @@
+"""Waiting for what somebody else will write: one listener per process rings for all who wait in it.
+
+A ring is a hint. Whoever waits looks at the rows first, then waits for a ring or for a short while, and looks again; so
+losing every NOTIFY costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.db import connections
+
+from .. import conf
+from ..store import database
+
+#: seconds between two looks while the listener rings, and while it does not
+SLOW_POLL = 1.0
+FAST_POLL = 0.02
+#: seconds after which a listener that nobody needs any more gives its connection back
+LINGER = 30.0
+
+
+class Listener:
+    """A thread with a connection of its own that hears ``NEWS`` and calls those who subscribed to its payload."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._lock = threading.Lock()
+        self._calls: dict[str, list[Callable[[], None]]] = defaultdict(list)
+        self._thread: threading.Thread | None = None
+        self.ready = threading.Event()
+        self._idle_since = time.monotonic()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the thread and close its connection."""
+        self._stopping = True
+        if (thread := self._thread) is not None:
+            database.ring(database.NEWS)  # wakes it
+            thread.join(10)
+        self._stopping = False
+
+    def subscribe(self, key: str, call: Callable[[], None]) -> None:
+        with self._lock:
+            self._calls[key].append(call)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._listen, name="workflows-news", daemon=True)
+                self._thread.start()
+
+    def unsubscribe(self, key: str, call: Callable[[], None]) -> None:
+        with self._lock:
+            self._calls[key].remove(call)
+            if not self._calls[key]:
+                del self._calls[key]
+            self._idle_since = time.monotonic()
+
+    def _listen(self) -> None:
+        pause = 0.1
+        while not self._may_end():
+            try:
+                self._listen_once()
+                pause = 0.1
+            except Exception:  # noqa: BLE001 - the database is away: those who wait poll meanwhile
+                self.ready.clear()
+                time.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    def _may_end(self) -> bool:
+        with self._lock:
+            if not self._stopping and (self._calls or time.monotonic() - self._idle_since < LINGER):
+                return False
+            self._thread = None
+            self.ready.clear()
+            return True
+
+    def _listen_once(self) -> None:
+        connection = listening_connection(self._alias)
+        try:
+            connection.execute(f"LISTEN {database.NEWS}")
+            self.ready.set()
+            self._call_all()  # what was written before we listened
+            while True:
+                for notice in connection.notifies(timeout=1.0, stop_after=1):
+                    self._call(notice.payload)
+                with self._lock:
+                    if self._stopping or (not self._calls and time.monotonic() - self._idle_since >= LINGER):
+                        return
+        finally:
+            self.ready.clear()
+            with suppress(Exception):
+                connection.close()
+
+    def _call(self, key: str) -> None:
+        with self._lock:
+            calls = list(self._calls.get(key, ()))
+        for call in calls:
+            with suppress(Exception):
+                call()
+
+    def _call_all(self) -> None:
+        with self._lock:
+            keys = list(self._calls)
+        for key in keys:
+            self._call(key)
+
+
+def listening_connection(alias: str) -> Any:
+    """An autocommit psycopg connection with the parameters of a Django alias, for LISTEN."""
+    import psycopg
+
+    parameters = connections[alias].get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    parameters.update(autocommit=True, application_name="workflows-listen", connect_timeout=5)
+    parameters.update(keepalives=1, keepalives_idle=30, keepalives_interval=10, keepalives_count=3)
+    return psycopg.connect(**parameters)
+
+
+_listeners: dict[str, Listener] = {}
+_listeners_pid = os.getpid()
+_listeners_lock = threading.Lock()
+
+
+def _listener() -> Listener | None:
+    """The process's listener; None where the database cannot ring."""
+    global _listeners_pid
+    if not database.is_postgresql() or not conf.settings.LISTEN:
+        return None
+    alias = conf.settings.LISTEN_DATABASE or database.alias()
+    with _listeners_lock:
+        if _listeners_pid != os.getpid():  # threads do not survive a fork
+            _listeners.clear()
+            _listeners_pid = os.getpid()
+        if alias not in _listeners:
+            _listeners[alias] = Listener(alias)
+        return _listeners[alias]
+
+
+def is_listening() -> bool:
+    """Whether subscribing costs nothing: the listener is there and hears."""
+    listener = _listener()
+    return listener is not None and listener.ready.is_set()
+
+
+def close_listeners() -> None:
+    """Give the listening connections of this process back; they come back when somebody waits again."""
+    with _listeners_lock:
+        listeners = list(_listeners.values()) if _listeners_pid == os.getpid() else []
+    for listener in listeners:
+        listener.stop()
+
+
+class Bell:
+    """What one waiter holds: ``poll`` is how long it may wait for a ring before it looks again."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener
+
+    @property
+    def poll(self) -> float:
+        return SLOW_POLL if self._listener is not None and self._listener.ready.is_set() else FAST_POLL
+
+
+@contextmanager
+def subscription(key: str, call: Callable[[], None]) -> Iterator[Bell]:
+    """``call`` is called, from another thread, when there may be news about ``key``."""
+    listener = _listener()
+    if listener is None:
+        yield Bell(None)
+        return
+    listener.subscribe(key, call)
+    try:
+        yield Bell(listener)
+    finally:
+        listener.unsubscribe(key, call)

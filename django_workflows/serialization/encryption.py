@@ -1,0 +1,62 @@
+"""Encryption of payloads at rest: what lies between encoded text and the database.
+
+With ``ENCRYPTION_KEYS`` set, payload columns hold ``enc:1:<Fernet token>``; text written before is still read. The first
+key encrypts, all of them decrypt, so a key is rotated by putting a new one in front.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from .. import conf
+
+PREFIX = "enc:1:"
+_cipher: Any = None
+_read = False
+
+
+def _fernet() -> Any:
+    global _cipher, _read
+    if not _read:
+        keys = conf.settings.ENCRYPTION_KEYS
+        if keys:
+            try:
+                from cryptography.fernet import Fernet, MultiFernet
+            except ImportError:
+                raise ImproperlyConfigured(
+                    "DJANGO_WORKFLOWS['ENCRYPTION_KEYS'] needs the package `cryptography`: "
+                    "install django-durable-workflows[encryption]."
+                ) from None
+            _cipher = MultiFernet([Fernet(key) for key in keys])
+        else:
+            _cipher = None
+        _read = True
+    return _cipher
+
+
+def seal(text: str) -> str:
+    """Encoded text as it goes into a column."""
+    cipher = _cipher if _read else _fernet()
+    return text if cipher is None else PREFIX + cipher.encrypt(text.encode()).decode("ascii")
+
+
+def unseal(text: str) -> str:
+    """A column's text as encoded JSON."""
+    if not text.startswith(PREFIX):
+        return text
+    cipher = _fernet()
+    if cipher is None:
+        raise ImproperlyConfigured("The database holds encrypted payloads: set DJANGO_WORKFLOWS['ENCRYPTION_KEYS'].")
+    return str(cipher.decrypt(text[len(PREFIX) :].encode()).decode())
+
+
+def _changed(*, setting: str, **_: Any) -> None:
+    global _read
+    if setting == conf.NAME:
+        _read = False
+
+
+setting_changed.connect(_changed, dispatch_uid="django_workflows.serialization.encryption")

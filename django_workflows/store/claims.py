@@ -1,0 +1,252 @@
+"""What a worker asks the database: which runs are due, which steps can be claimed, what comes next.
+
+Runs and steps wait in *lanes*, one per queue and priority, and each lane has its own stretch of a partial index. The
+statements below hop from lane to lane, so that their cost depends on the number of lanes, not on how many runs sleep or
+have ended. SQLite gets the same answers from simpler queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Min, Q
+
+from ..eventlog.events import Record
+from ..eventlog.statuses import StepStatus
+from ..models import Outbox, Run, Step, Worker
+from ..serialization.encryption import unseal
+from . import database, locking
+from .event_log import read_many
+from .rows import RUN_COLUMNS, Picture
+from .transition import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What a worker can take: ``queues`` None means all of them; names its code defines; its code version."""
+
+    queues: tuple[str, ...] | None
+    workflows: tuple[str, ...]
+    steps: tuple[str, ...]
+    code_version: str
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A locked due run and, where it has never been advanced, its whole log."""
+
+    transition: Transition
+    log: list[Record] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """``now``: the database's time. Due times are None where nothing waits."""
+
+    now: datetime
+    next_run: datetime | None
+    next_step: datetime | None
+    dead_workers: tuple[str, ...]
+    owes: bool
+    #: of the attempts asked about, those that are no longer current
+    lapsed: tuple[str, ...]
+
+
+_LANES = """
+RECURSIVE lanes AS (
+    (SELECT queue, priority FROM django_workflows_{table} WHERE {open} ORDER BY queue, priority LIMIT 1)
+    UNION ALL
+    SELECT next.queue, next.priority FROM lanes, LATERAL (
+        SELECT queue, priority FROM django_workflows_{table}
+        WHERE {open} AND (queue, priority) > (lanes.queue, lanes.priority)
+        ORDER BY queue, priority LIMIT 1) next
+)
+"""
+_RUN_LANES = _LANES.format(table="run", open="wake_at IS NOT NULL")
+_STEP_LANES = _LANES.format(table="step", open="status = 'pending'")
+
+_CLAIM = f"""
+WITH {_RUN_LANES}, locked AS MATERIALIZED (
+    SELECT due.* FROM (SELECT * FROM lanes WHERE %s::text[] IS NULL OR queue = ANY(%s::text[]) ORDER BY priority DESC) l,
+    LATERAL (
+        SELECT * FROM django_workflows_run r
+        WHERE r.queue = l.queue AND r.priority = l.priority AND r.wake_at IS NOT NULL AND r.wake_at <= {{now}}
+            AND r.workflow = ANY(%s::text[])
+            AND (r.blocked_until IS NULL OR r.blocked_until <= {{now}} OR r.blocked_version <> %s)
+        ORDER BY r.wake_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) due
+    LIMIT %s
+)
+SELECT {", ".join(RUN_COLUMNS)}, {{now}},
+    CASE WHEN last_sequence = 1 THEN (SELECT data FROM django_workflows_event e WHERE e.run_id = locked.id
+        AND e.sequence = 1) END
+FROM locked
+"""
+
+
+_CLAIM_THESE = f"""
+WITH locked AS MATERIALIZED (
+    SELECT * FROM django_workflows_run r
+    WHERE r.id = ANY(%s::text[]) AND r.wake_at <= {{now}} AND r.workflow = ANY(%s::text[])
+        AND (%s::text[] IS NULL OR r.queue = ANY(%s::text[])) AND r.blocked_until IS NULL
+    ORDER BY r.id FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT {", ".join(RUN_COLUMNS)}, {{now}},
+    CASE WHEN last_sequence = 1 THEN (SELECT data FROM django_workflows_event e WHERE e.run_id = locked.id
+        AND e.sequence = 1) END
+FROM locked
+"""
+
+
+def claim_these_runs(interest: Interest, run_ids: Sequence[str], execute: Any) -> list[Claimed]:
+    """Lock those of these runs that are due and that nobody else holds: somebody has just rung for them."""
+    database.require_transaction()
+    queues = None if interest.queues is None else list(interest.queues)
+    values = [list(run_ids), list(interest.workflows), queues, queues]
+    return [_claimed(row) for row in execute(_CLAIM_THESE.format(now=database.sql_now()), values)]
+
+
+def claim_due_runs(interest: Interest, limit: int, execute: Any) -> list[Claimed]:
+    """Lock up to ``limit`` due runs, most urgent first, passing over those that somebody else holds.
+
+    The pictures are empty for runs that were never advanced; for the others the caller reads them where it must.
+    """
+    database.require_transaction()
+    if not database.is_postgresql():
+        return _claim_plain(interest, limit)
+    queues = None if interest.queues is None else list(interest.queues)
+    text = _CLAIM.format(now=database.sql_now())
+    values = [queues, queues, list(interest.workflows), interest.code_version, limit, limit]
+    return [_claimed(row) for row in execute(text, values)]
+
+
+def _claimed(row: Sequence[Any]) -> Claimed:
+    *columns, created = row
+    transition = _transition(columns)
+    log = None
+    if created is not None:
+        log = [Record(1, "run_created", "", unseal(created), transition.run.created_at)]
+    return Claimed(transition, log)
+
+
+def _transition(row: Sequence[Any]) -> Transition:
+    *columns, now = row
+    return Transition(Picture(locking.run_row(columns)), database.aware(now))
+
+
+def _claim_plain(interest: Interest, limit: int) -> list[Claimed]:
+    ids = locking.due_run_ids(
+        database.now(),
+        queues=interest.queues,
+        workflows=interest.workflows,
+        code_version=interest.code_version,
+        limit=limit,
+    )
+    found = locking.lock_runs(ids, skip_locked=True, pictures=False)
+    logs = read_many([(t.run.id, 0) for t in found if t.run.last_sequence == 1])
+    return [Claimed(t, logs.get(t.run.id)) for t in found]
+
+
+def lock_for_outcomes(run_ids: Sequence[str], execute: Any, *, skip_locked: bool = False) -> list[Transition]:
+    """Lock these runs in the order of their ids, waiting for them or passing over what is held; pictures are left out."""
+    database.require_transaction()
+    if not database.is_postgresql():
+        return locking.lock_runs(run_ids, pictures=False)
+    return [_transition(row) for row in locking.lock_rows(run_ids, execute, skip_locked=skip_locked)]
+
+
+def existing_runs(run_ids: Sequence[str]) -> list[str]:
+    """Those of these runs that there are: others may have been pruned."""
+    return list(Run.objects.filter(pk__in=run_ids).values_list("pk", flat=True))
+
+
+_CLAIMABLE = f"""
+WITH {_STEP_LANES}
+SELECT s.run_id, s.correlation_id FROM
+    (SELECT * FROM lanes WHERE %s::text[] IS NULL OR queue = ANY(%s::text[]) ORDER BY priority DESC) l,
+    LATERAL (
+        SELECT run_id, correlation_id, id FROM django_workflows_step c
+        WHERE c.queue = l.queue AND c.priority = l.priority AND c.status = 'pending' AND c.available_at <= {{now}}
+            AND c.name = ANY(%s::text[])
+        ORDER BY c.available_at, c.id LIMIT %s) s
+LIMIT %s
+"""
+
+
+def claimable_steps(interest: Interest, limit: int, execute: Any) -> list[tuple[str, str]]:
+    """Steps that could be started now, as (run id, correlation id), most urgent first: a hint, read again under lock."""
+    if not database.is_postgresql():
+        rows = Step.objects.claimable(database.now()).filter(name__in=interest.steps)
+        if interest.queues is not None:
+            rows = rows.filter(queue__in=interest.queues)
+        return list(rows.order_by("-priority", "available_at", "pk").values_list("run_id", "correlation_id")[:limit])
+    queues = None if interest.queues is None else list(interest.queues)
+    text = _CLAIMABLE.format(now=database.sql_now())
+    return [tuple(row) for row in execute(text, [queues, queues, list(interest.steps), limit, limit])]
+
+
+_LOOK_STEP_LANES = _STEP_LANES.replace("RECURSIVE ", "").replace("lanes", "step_lanes")
+_LOOK = f"""
+WITH {_RUN_LANES},
+{_LOOK_STEP_LANES}
+SELECT {{now}},
+    (SELECT min(due.at) FROM lanes l, LATERAL (
+        SELECT CASE WHEN r.blocked_until IS NULL OR r.blocked_version <> %s THEN r.wake_at
+            ELSE GREATEST(r.wake_at, r.blocked_until) END AS at
+        FROM django_workflows_run r WHERE r.queue = l.queue AND r.priority = l.priority
+            AND r.wake_at IS NOT NULL AND r.workflow = ANY(%s::text[])
+            AND (r.blocked_until IS NULL OR r.blocked_until <= {{now}} OR r.blocked_version <> %s)
+        ORDER BY r.wake_at LIMIT 1) due WHERE %s::text[] IS NULL OR l.queue = ANY(%s::text[])),
+    (SELECT min(c.at) FROM step_lanes l, LATERAL (
+        SELECT s.available_at AS at FROM django_workflows_step s WHERE s.queue = l.queue AND s.priority = l.priority
+            AND s.status = 'pending' AND s.name = ANY(%s::text[])
+        ORDER BY s.available_at LIMIT 1) c WHERE %s::text[] IS NULL OR l.queue = ANY(%s::text[])),
+    ARRAY(SELECT w.id FROM django_workflows_worker w WHERE w.stopped_at IS NULL AND (
+        w.heartbeat_at < {{now}} - %s::interval
+        OR w.lock_trusted AND NOT EXISTS (SELECT 1 FROM pg_locks k WHERE k.locktype = 'advisory'
+            AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND k.objsubid = 1
+            AND k.classid::bigint = (w.lock_key >> 32) AND k.objid::bigint = (w.lock_key & 4294967295)))),
+    EXISTS (SELECT 1 FROM django_workflows_outbox),
+    ARRAY(SELECT mine.id FROM unnest(%s::text[], %s::int[]) mine(id, attempt)
+        LEFT JOIN django_workflows_step s ON s.id = mine.id
+        WHERE s.id IS NULL OR s.status <> 'running' OR s.attempt <> mine.attempt OR s.worker_id <> %s)
+"""
+
+
+def look(interest: Interest, worker_id: str, in_hand: Sequence[tuple[str, int]], timeout: Any, execute: Any) -> Outlook:
+    """One statement that says what there is to do: the base of the worker's loop, which rings only shorten."""
+    if not database.is_postgresql():
+        return _look_plain(interest, worker_id, in_hand, timeout)
+    queues = None if interest.queues is None else list(interest.queues)
+    version = interest.code_version
+    values = [
+        version, list(interest.workflows), version, queues, queues, list(interest.steps), queues, queues, timeout,
+        [step_id for step_id, _ in in_hand], [attempt for _, attempt in in_hand], worker_id,
+    ]  # fmt: skip
+    now, next_run, next_step, dead, owes, lapsed = execute(_LOOK.format(now=database.sql_now()), values)[0]
+    moments = [None if moment is None else database.aware(moment) for moment in (now, next_run, next_step)]
+    return Outlook(moments[0], moments[1], moments[2], tuple(dead), owes, tuple(lapsed))  # type: ignore[arg-type]
+
+
+def _look_plain(interest: Interest, worker_id: str, in_hand: Sequence[tuple[str, int]], timeout: Any) -> Outlook:
+    now = database.now()
+    runs = Run.objects.filter(wake_at__isnull=False, workflow__in=interest.workflows)
+    runs = runs.filter(
+        Q(blocked_until__isnull=True) | Q(blocked_until__lte=now) | ~Q(blocked_version=interest.code_version)
+    )
+    steps = Step.objects.filter(status=StepStatus.PENDING, name__in=interest.steps)
+    if interest.queues is not None:
+        runs, steps = runs.filter(queue__in=interest.queues), steps.filter(queue__in=interest.queues)
+    dead = Worker.objects.alive().filter(heartbeat_at__lt=now - timeout)
+    current = Step.objects.filter(worker_id=worker_id, status=StepStatus.RUNNING)
+    held = set(current.values_list("pk", "attempt"))
+    return Outlook(
+        now,
+        runs.aggregate(at=Min("wake_at"))["at"],
+        steps.aggregate(at=Min("available_at"))["at"],
+        tuple(dead.values_list("pk", flat=True)),
+        Outbox.objects.exists(),
+        tuple(step_id for step_id, attempt in in_hand if (step_id, attempt) not in held),
+    )

@@ -1,0 +1,102 @@
+"""The little SQL that is not about one table: which database, its clock, NOTIFY."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .. import conf
+from ..values import clock
+
+#: rung when a worker should look: a run is due or a step can be claimed. The payload is empty.
+WORK = "django_workflows_work"
+#: rung when somebody may be waiting for what was written: the payload is "<run id>" or "<run id> <stream name>"
+NEWS = "django_workflows_news"
+
+
+Rows = Sequence[tuple[Any, ...]]
+Execute = Callable[[str, Sequence[Any]], Rows]
+
+
+def alias() -> str:
+    return str(conf.settings.DATABASE)
+
+
+def connection() -> BaseDatabaseWrapper:
+    return connections[alias()]
+
+
+def is_postgresql() -> bool:
+    return connection().vendor == "postgresql"
+
+
+def require_transaction() -> None:
+    """Callees require the transaction, callers open it."""
+    if not connection().in_atomic_block:
+        raise transaction.TransactionManagementError("A transition needs the transaction that its caller opens.")
+
+
+def sql_now(source: str = "clock_timestamp()") -> str:
+    """The database's clock as an SQL expression. Tests may shift it through ``clock.advance``."""
+    offset = clock.offset()
+    if not offset:
+        return source
+    return f"({source} + interval '{offset // timedelta(microseconds=1)} microseconds')"
+
+
+def now() -> datetime:
+    """The database's time. On SQLite, which is embedded, that is this process's clock."""
+    database = connection()
+    if database.vendor != "postgresql":
+        return clock.now()
+    with database.cursor() as cursor:
+        cursor.execute(f"SELECT {sql_now()}::timestamptz")
+        row = cursor.fetchone()
+    return aware(row[0])
+
+
+def aware(moment: datetime) -> datetime:
+    """Times read by hand-written SQL come back naive under ``USE_TZ = False``."""
+    from django.utils import timezone
+
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def ring(channel: str, payloads: Iterable[str] = ("",), through: Execute | None = None) -> None:
+    """NOTIFY at commit. A hint only: losing it costs at most one poll interval. ``through``: another way than Django's."""
+    if is_postgresql() and conf.settings.LISTEN:
+        values = [channel, sorted(set(payloads))]
+        (through or execute)("SELECT pg_notify(%s::text, p) FROM unnest(%s::text[]) p", values)
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether the connection broke. Django opens a new one on its way out of ``atomic``, so that it cannot be asked."""
+    cause: Any = error.__cause__ or error
+    state = getattr(cause, "sqlstate", None)
+    if state is None:  # the client noticed it: there is no answer from the server
+        return isinstance(error, OperationalError | InterfaceError)
+    return state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Whether a lock could not be had within ``lock_timeout``: somebody's transaction takes long."""
+    cause: Any = error.__cause__ or error
+    return getattr(cause, "sqlstate", None) == "55P03"
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Whether PostgreSQL ended this transaction to break a deadlock or a serialization conflict."""
+    cause: Any = error.__cause__ or error
+    return getattr(cause, "sqlstate", None) in ("40P01", "40001")
+
+
+def execute(text: str, values: Sequence[Any]) -> Rows:
+    """A hand-written statement through Django's own cursor, in the caller's transaction."""
+    with connection().cursor() as cursor:
+        cursor.execute(text, values)
+        rows: Rows = cursor.fetchall()
+        return rows

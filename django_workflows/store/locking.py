@@ -1,0 +1,206 @@
+"""The one place where run rows are locked, and the pictures of their open entities read under that lock.
+
+Locks are ``FOR NO KEY UPDATE``, so that inserts which refer to the run do not queue behind them. SQLite has one writer
+at a time: with ``BEGIN IMMEDIATE`` the open transaction is the lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Model, QuerySet, TextField
+from django.db.models.functions import Cast
+
+from ..eventlog.statuses import ACTIVE_STEP, WaitStatus
+from ..exceptions import RunNotFoundError
+from ..models import Hook, Run, Step, Wait
+from ..serialization import Encoded
+from ..serialization.encryption import unseal
+from . import database
+from .rows import HOOK_COLUMNS, RUN_COLUMNS, STEP_COLUMNS, WAIT_COLUMNS, HookRow, Picture, RunRow, StepRow, WaitRow
+from .transition import Transition
+
+Execute = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+_PAYLOADS = frozenset({"input", "output", "error"})
+
+
+def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, ...]]:
+    """The columns as they are stored: payload text is not decoded, only unsealed."""
+    raw = {f"raw_{name}": Cast(F(name), TextField()) for name in columns if name in _PAYLOADS}
+    places = [i for i, name in enumerate(columns) if name in _PAYLOADS]
+    names = [f"raw_{name}" if name in _PAYLOADS else name for name in columns]
+    for row in rows.annotate(**raw).values_list(*names):
+        if not places:
+            yield row
+            continue
+        values = list(row)
+        for place in places:
+            if values[place] is not None:
+                values[place] = Encoded(unseal(values[place]))
+        yield tuple(values)
+
+
+def _of(model: type[Model]) -> QuerySet[Any]:
+    return model._default_manager.all()
+
+
+def lock_run(run_id: str) -> Transition:
+    """Lock one run. The transition's time is read after the lock was won; its picture is empty.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    found = lock_runs([run_id], pictures=False)
+    if not found:
+        raise RunNotFoundError(run_id)
+    return found[0]
+
+
+def lock_whole_run(run_id: str) -> Transition:
+    """Lock one run and read its open entities."""
+    transition = lock_run(run_id)
+    fill([transition.picture])
+    return transition
+
+
+def lock_runs(run_ids: Sequence[str], *, skip_locked: bool = False, pictures: bool = True) -> list[Transition]:
+    """Lock these runs in the order of their ids; those that do not exist are left out."""
+    database.require_transaction()
+    if database.is_postgresql():
+        found = [
+            Transition(Picture(run_row(columns)), database.aware(now))
+            for *columns, now in lock_rows(run_ids, database.execute, skip_locked=skip_locked)
+        ]
+        if pictures and found:
+            fill([transition.picture for transition in found])
+        return found
+    return _lock_plain(run_ids, pictures=pictures)
+
+
+_LOCK = f"""
+WITH locked AS MATERIALIZED (
+    SELECT * FROM django_workflows_run WHERE id = ANY(%s::text[]) ORDER BY id FOR NO KEY UPDATE {{skip}}
+)
+SELECT {", ".join(RUN_COLUMNS)}, {{now}} FROM locked
+"""
+
+
+def lock_rows(run_ids: Sequence[str], execute: Execute, *, skip_locked: bool = False) -> Sequence[tuple[Any, ...]]:
+    """On PostgreSQL: the columns of these runs, once they are locked, and the time after that. One statement."""
+    skip = "SKIP LOCKED" if skip_locked else ""
+    return execute(_LOCK.format(now=database.sql_now(), skip=skip), [list(run_ids)])
+
+
+_PLACES = {name: place for place, name in enumerate(RUN_COLUMNS)}
+_MOMENTS = tuple(place for name, place in _PLACES.items() if name.endswith(("_at", "_until")))
+
+
+def run_row(columns: Sequence[Any]) -> RunRow:
+    """A row as hand-written SQL reads it: JSON still text, payloads sealed, times naive under ``USE_TZ = False``."""
+    values = list(columns)
+    for place in _MOMENTS:
+        if values[place] is not None and values[place].tzinfo is None:
+            values[place] = database.aware(values[place])
+    attributes = values[_PLACES["attributes"]]
+    if isinstance(attributes, str):
+        values[_PLACES["attributes"]] = json.loads(attributes) if attributes != "{}" else {}
+    for name in ("output", "error"):
+        if values[_PLACES[name]] is not None:
+            values[_PLACES[name]] = Encoded(unseal(values[_PLACES[name]]))
+    return RunRow(*values)
+
+
+def _lock_plain(run_ids: Sequence[str], *, pictures: bool) -> list[Transition]:
+    """On SQLite the open transaction is the lock."""
+    rows = _of(Run).filter(pk__in=run_ids).order_by("pk")
+    runs = [RunRow(*row) for row in _values(rows, RUN_COLUMNS)]
+    if not runs:
+        return []
+    now = database.now()
+    found = [Picture(run) for run in runs]
+    if pictures:
+        fill(found)
+    return [Transition(picture, now) for picture in found]
+
+
+def fill(pictures: Sequence[Picture]) -> None:
+    """Read the open entities of locked runs: three queries for all of them."""
+    by_run = {picture.run.id: picture for picture in pictures}
+    ids = list(by_run)
+    for values in _values(
+        _of(Step).filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk"), STEP_COLUMNS
+    ):
+        step = StepRow(*values)
+        by_run[step.run_id].steps[step.correlation_id] = step
+    for values in _values(_of(Wait).filter(run_id__in=ids, status=WaitStatus.WAITING).order_by("pk"), WAIT_COLUMNS):
+        wait = WaitRow(*values)
+        by_run[wait.run_id].add_wait(wait)
+    for values in _values(_of(Hook).filter(run_id__in=ids, disposed_at__isnull=True).order_by("pk"), HOOK_COLUMNS):
+        hook = HookRow(*values)
+        by_run[hook.run_id].hooks[hook.correlation_id] = hook
+
+
+def read_step(transition: Transition, step_id: str) -> StepRow | None:
+    """One step of the locked run, whatever its status; put into the picture where it is open."""
+    for values in _values(_of(Step).filter(pk=step_id, run_id=transition.run.id), STEP_COLUMNS):
+        step = StepRow(*values)
+        if step.status in ACTIVE_STEP:
+            transition.picture.steps[step.correlation_id] = step
+        return step
+    return None
+
+
+def read_steps(transition: Transition, correlation_ids: Sequence[str]) -> None:
+    """These steps of the locked run, where they are still open, into the picture."""
+    rows = _of(Step).filter(
+        run_id=transition.run.id, correlation_id__in=correlation_ids, status__in=sorted(ACTIVE_STEP)
+    )
+    for values in _values(rows, STEP_COLUMNS):
+        step = StepRow(*values)
+        transition.picture.steps[step.correlation_id] = step
+
+
+def read_waits(transition: Transition) -> None:
+    """The open waits of the locked run, into the picture."""
+    rows = _of(Wait).filter(run_id=transition.run.id, status=WaitStatus.WAITING).order_by("pk")
+    for values in _values(rows, WAIT_COLUMNS):
+        transition.picture.add_wait(WaitRow(*values))
+
+
+def read_all_steps(transition: Transition) -> list[StepRow]:
+    """Every step of the locked run, ended or not; the picture is left as it is."""
+    rows = _of(Step).filter(run_id=transition.run.id).order_by("pk")
+    return [StepRow(*values) for values in _values(rows, STEP_COLUMNS)]
+
+
+def read_all_waits(transition: Transition) -> list[WaitRow]:
+    """Every wait of the locked run, ended or not; the picture is left as it is."""
+    rows = _of(Wait).filter(run_id=transition.run.id).order_by("pk")
+    return [WaitRow(*values) for values in _values(rows, WAIT_COLUMNS)]
+
+
+def read_end(run_id: str) -> tuple[str, Encoded | None, Encoded | None]:
+    """Status, output and error of a run, as they are stored; no lock.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    for status, output, error in _values(_of(Run).filter(pk=run_id), ("status", "output", "error")):
+        return status, output, error
+    raise RunNotFoundError(run_id)
+
+
+def due_run_ids(
+    now: datetime, *, queues: Sequence[str] | None, workflows: Sequence[str], code_version: str, limit: int
+) -> list[str]:
+    """Runs that this worker could advance now, most urgent first: a hint, to be locked with ``lock_runs``."""
+    from django.db.models import Q
+
+    rows = _of(Run).filter(wake_at__lte=now, workflow__in=workflows)
+    rows = rows.filter(Q(blocked_until__isnull=True) | Q(blocked_until__lte=now) | ~Q(blocked_version=code_version))
+    if queues is not None:
+        rows = rows.filter(queue__in=queues)
+    return list(rows.order_by("-priority", "wake_at").values_list("pk", flat=True)[:limit])

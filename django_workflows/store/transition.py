@@ -1,0 +1,89 @@
+"""What one transaction does to one locked run, gathered in memory and written at the end, all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..eventlog.events import Record
+from .rows import Picture, RunRow, StepRow, WaitRow
+
+#: rings for whatever is due or claimable
+ANY = ""
+
+
+@dataclass(slots=True)
+class EventRow:
+    record: Record
+    life: int
+    idempotency_key: str | None
+
+
+class Transition:
+    """``now`` is the database's time, never earlier than the run's last event. Verbs fill the lists, ``write`` stores them."""
+
+    __slots__ = (
+        "_expected_wake",
+        "after_commit",
+        "changed_steps",
+        "changed_waits",
+        "events",
+        "expected_at",
+        "expected_sequence",
+        "new_steps",
+        "new_waits",
+        "news",
+        "now",
+        "outbox",
+        "picture",
+        "rings",
+        "run",
+        "wide",
+    )
+
+    def __init__(self, picture: Picture, now: datetime) -> None:
+        self.picture = picture
+        self.run: RunRow = picture.run
+        self.now = max(now, self.run.last_event_at)
+        self.expected_sequence = self.run.last_sequence
+        self.expected_at = self.run.last_event_at
+        self._expected_wake = self.run.wake_at
+        self.events: list[EventRow] = []
+        self.new_steps: dict[str, StepRow] = {}
+        self.changed_steps: dict[str, StepRow] = {}
+        self.new_waits: dict[str, WaitRow] = {}
+        self.changed_waits: dict[str, WaitRow] = {}
+        #: rows of ``Outbox``: (kind, target, payload)
+        self.outbox: list[tuple[str, str, Any]] = []
+        #: more than ``last_sequence``, ``last_event_at`` and ``wake_at`` of the run has changed
+        self.wide = False
+        #: whom other processes are rung for at the commit: runs that are due, ``ANY`` for steps that wait for any worker
+        self.rings: set[str] = set()
+        #: somebody may be waiting for what this transition writes
+        self.news: list[str] = []
+        #: signals to send once it is committed: (signal name, run)
+        self.after_commit: list[str] = []
+
+    @property
+    def empty(self) -> bool:
+        return not (self.events or self.wide) and self.run.wake_at == self._expected_wake
+
+    def adopt(self, picture: Picture) -> None:
+        """Go on with a picture that is known to fit the locked row."""
+        picture.run = self.run
+        self.picture = picture
+
+    def records(self, after: int) -> list[Record]:
+        """The records appended in this transition whose sequence is higher than ``after``."""
+        first = self.expected_sequence + 1  # of this transition's first event
+        return [row.record for row in self.events[max(0, after + 1 - first) :]]
+
+    def change_step(self, step: StepRow) -> None:
+        """Note that a step's row has changed. A step that is new in this transition is written once, as it ends up."""
+        if step.id not in self.new_steps:
+            self.changed_steps[step.id] = step
+
+    def change_wait(self, wait: WaitRow) -> None:
+        if wait.id not in self.new_waits:
+            self.changed_waits[wait.id] = wait

@@ -1,0 +1,69 @@
+"""From transitions to tables: all rows of one or several transitions, all or nothing for each run.
+
+Two ways give the same rows (a test proves it): ``write_plain`` is the readable reference, through the ORM;
+``write_fast`` is one PostgreSQL statement for all of them, fenced by each run's ``last_sequence``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from django.db import transaction as db_transaction
+
+from .. import signals
+from . import database, write_orm, write_sql
+from .database import Execute
+from .transition import Transition
+
+
+def write(transitions: Sequence[Transition]) -> None:
+    """Store what was done to locked runs, in the caller's transaction, and ring for those whom it concerns."""
+    write_rows(transitions)
+    ring_for(transitions)
+    for transition in transitions:
+        if transition.after_commit:
+            db_transaction.on_commit(partial(send_signals, [transition]), using=database.alias())
+
+
+def write_rows(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
+    """Only store: the caller rings and sends the signals when it has committed. ``execute``: its own way to the server."""
+    database.require_transaction()
+    changed = [transition for transition in transitions if not transition.empty]
+    if not changed:
+        return
+    if database.is_postgresql():
+        write_sql.write(changed, execute)
+    else:
+        write_orm.write(changed)
+    write_outbox(changed)
+
+
+def write_outbox(transitions: Sequence[Transition]) -> None:
+    from ..models import Outbox
+
+    rows = [
+        Outbox(kind=kind, run_id=transition.run.id, target=target, payload=payload, created_at=transition.now)
+        for transition in transitions
+        for kind, target, payload in transition.outbox
+    ]
+    if rows:
+        Outbox.objects.bulk_create(rows)
+
+
+def ring_for(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
+    """NOTIFY, only where another process may have to wake."""
+    rings = set().union(*(transition.rings for transition in transitions))
+    if rings:
+        database.ring(database.WORK, rings, through=execute)
+    news = [item for transition in transitions for item in transition.news]
+    if news:
+        database.ring(database.NEWS, news, through=execute)
+
+
+def send_signals(transitions: Sequence[Transition]) -> None:
+    for transition in transitions:
+        for name in transition.after_commit:
+            signal: Any = getattr(signals, name)
+            signal.send_robust(sender=None, run_id=transition.run.id, workflow=transition.run.workflow)

@@ -1,0 +1,78 @@
+"""Writing streams: chunks numbered densely from 0 under the stream's row lock, closed once, nothing after the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..eventlog.statuses import TERMINAL_RUN, StepStatus
+from ..exceptions import EntityConflictError, StreamClosedError
+from ..models import Run, Step, Stream, StreamChunk
+from ..serialization import Encoded
+from ..store import database
+
+
+def require_lease(step_id: str, worker_id: str, attempt: int) -> None:
+    """Hold the step's row for the rest of the transaction, if this attempt is the current one.
+
+    Raises:
+        EntityConflictError: the attempt was cancelled, timed out, or another worker has taken over.
+    """
+    rows = Step.objects.select_for_update(no_key=True)
+    current = rows.filter(pk=step_id, worker_id=worker_id, attempt=attempt, status=StepStatus.RUNNING)
+    if not current.exists():
+        raise EntityConflictError(f"Attempt {attempt} of step {step_id} is no longer current; it may not write.")
+
+
+def append_chunks(run_id: str, name: str, chunks: Sequence[Encoded]) -> int:
+    """Add chunks to the end of the stream; it begins with its first chunk. Returns the index of the first one added.
+
+    Raises:
+        StreamClosedError: the stream has been closed, or its run has ended.
+    """
+    stream = _lock(run_id, name)
+    first, now = stream.next_index, database.now()
+    StreamChunk.objects.bulk_create(
+        StreamChunk(run_id=run_id, stream=name, index=first + i, data=chunk, created_at=now)
+        for i, chunk in enumerate(chunks)
+    )
+    Stream.objects.filter(pk=stream.pk).update(next_index=first + len(chunks))
+    ring(run_id, name)
+    return first
+
+
+def close_stream(run_id: str, name: str) -> None:
+    """No chunk follows. Closing twice is silent, and so is closing the stream of a run that has ended."""
+    try:
+        stream = _lock(run_id, name)
+    except StreamClosedError:
+        return
+    Stream.objects.filter(pk=stream.pk).update(closed_at=database.now())
+    ring(run_id, name)
+
+
+def ring(run_id: str, name: str) -> None:
+    database.ring(database.NEWS, [news_key(run_id, name)])
+
+
+def news_key(run_id: str, name: str) -> str:
+    """What ``NEWS`` says when a stream has grown. A payload of NOTIFY has less than 8,000 bytes."""
+    return f"{run_id} {name}"
+
+
+def _lock(run_id: str, name: str) -> Stream:
+    """The stream, locked and open; it is made here if this is its first chunk.
+
+    The run's status is read after the lock was won. So a reader that has seen the run's end, and then takes this lock,
+    knows that no chunk will follow.
+    """
+    rows = Stream.objects
+    locked = rows.select_for_update(no_key=True).filter(run_id=run_id, name=name)
+    stream = locked.first()
+    if stream is None:
+        rows.bulk_create([Stream(run_id=run_id, name=name, created_at=database.now())], ignore_conflicts=True)
+        stream = locked.get()
+    status = Run.objects.filter(pk=run_id).values_list("status", flat=True).first()
+    if stream.closed_at is not None or status in TERMINAL_RUN:
+        why = "is closed" if stream.closed_at is not None else "has ended with its run"
+        raise StreamClosedError(f"The stream {name!r} of run {run_id} {why}; nothing can be written after its end.")
+    return stream

@@ -1,0 +1,106 @@
+"""Rules 8 to 10: nothing stands still without an owner, streams are dense, deliveries are kept once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from .. import conf
+from ..models import Run, Worker
+from .violation import Subject, Violation
+
+#: how long something may be overdue, in seconds, before it counts as forgotten
+PATIENCE = 10.0
+
+
+def check_wake(subject: Subject) -> Iterator[Violation]:
+    """Rule 8: what time makes due is due by the run's row, too, or nobody would ever look."""
+    run = subject.run
+    if subject.ended:
+        if run.wake_at is not None:
+            yield subject.says(8, "the run has ended and would still be woken")
+        return
+    if run.status == "pending" and run.wake_at is None:
+        yield subject.says(8, "the run has not begun and nothing would ever wake it")
+    due = [(wait.due_at, wait.correlation_id) for wait in subject.waits if wait.status == "waiting"]
+    if run.deadline_at is not None and run.timed_out_at is None and run.cancel_requested_at is None:
+        due.append((run.deadline_at, "its deadline"))
+    # An arrival makes the run due at its own time, which may be later than that of a wait which is overdue already.
+    if due and (run.wake_at is None or run.wake_at > max(min(due)[0], subject.now)):
+        yield subject.says(8, f"{min(due)[1]} is due at {min(due)[0].isoformat()} and nothing would wake the run")
+
+
+def check_owner(subject: Subject) -> Iterator[Violation]:
+    """Rule 8: nothing that a live worker should have taken long ago is still there."""
+    run = subject.run
+    if subject.ended or run.blocked_reason:
+        return
+    patience = timedelta(seconds=PATIENCE + conf.settings.POLL_INTERVAL)
+    if _is_overdue(run.wake_at, subject.now - patience) and _has_worker(run, run.queue):
+        yield subject.says(8, f"the run has been due since {run.wake_at and run.wake_at.isoformat()}")
+    dead = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT) + patience
+    for step in subject.steps:
+        if (
+            step.status == "pending"
+            and _is_overdue(step.available_at, subject.now - dead)
+            and _is_idle(run, step.queue)
+        ):
+            yield subject.says(8, f"{step.correlation_id} has been claimable since {step.available_at.isoformat()}")
+        elif step.status == "running" and _is_dead(step.worker_id, subject.now - dead) and _has_worker(run, step.queue):
+            yield subject.says(8, f"{step.correlation_id} is running on worker {step.worker_id}, which is gone")
+
+
+def _is_overdue(moment: datetime | None, since: datetime) -> bool:
+    return moment is not None and moment < since
+
+
+def _workers(run: Run, queue: str) -> list[Worker]:
+    alive = Worker.objects.alive()
+    return [w for w in alive if run.workflow in w.workflows and (not w.queues or queue in w.queues)]
+
+
+def _has_worker(run: Run, queue: str) -> bool:
+    return bool(_workers(run, queue))
+
+
+def _is_idle(run: Run, queue: str) -> bool:
+    """Whether a worker of this queue has room: a step may wait for long where all slots are taken."""
+    return any(worker.load < worker.concurrency for worker in _workers(run, queue))
+
+
+def _is_dead(worker_id: str | None, since: datetime) -> bool:
+    worker = Worker.objects.filter(pk=worker_id).first()
+    return (
+        worker is None or worker.heartbeat_at < since or (worker.stopped_at is not None and worker.stopped_at < since)
+    )
+
+
+def check_streams(subject: Subject) -> Iterator[Violation]:
+    """Rule 9: chunks are numbered densely from 0, and nothing is written after the end of the stream."""
+    for span in subject.streams:
+        stream = span.stream
+        if span.chunks != stream.next_index or (span.lowest not in (0, None)):
+            yield subject.says(
+                9, f"stream {stream.name!r} has {span.chunks} chunks, its row counts {stream.next_index}"
+            )
+        if span.highest is not None and span.highest >= span.next_index_after:
+            yield subject.says(9, f"stream {stream.name!r} has a chunk {span.highest} beyond its end")
+        if stream.closed_at is not None and span.last_chunk_at is not None and span.last_chunk_at > stream.closed_at:
+            yield subject.says(9, f"stream {stream.name!r} has a chunk that is younger than its end")
+
+
+def check_deliveries(subject: Subject) -> Iterator[Violation]:
+    """Rule 10: each delivery is in the log once; an idempotency key occurs once for a hook, in event and column."""
+    seen: dict[tuple[str, str], int] = {}
+    for event in subject.created("hook_received"):
+        key = event.record.payload["idempotency_key"]
+        if key != event.idempotency_key:
+            yield subject.says(10, f"event {event.sequence} has another idempotency key than its row")
+        if key is None:
+            continue
+        first = seen.setdefault((event.record.correlation_id, key), event.sequence)
+        if first != event.sequence:
+            yield subject.says(10, f"event {event.sequence} repeats the delivery of event {first}")
+
+
+RULES = (check_wake, check_owner, check_streams, check_deliveries)

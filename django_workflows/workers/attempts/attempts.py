@@ -1,0 +1,93 @@
+"""One attempt at a step, from its claim to its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ...authoring.definitions import Step
+from ...serialization import Encoded
+from ...store.rows import RunRow, StepRow
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """What the executor is given. ``step`` is the row as it was claimed; its lease is ``worker_id`` + ``number``."""
+
+    step: StepRow
+    number: int
+    worker_id: str
+    definition: Step[..., Any]
+    workflow_name: str
+    run_started_at: datetime
+    attributes: dict[str, str]
+    #: ``time.monotonic()`` when it was taken in hand, when it began to run, and when it is overdue
+    taken: float = 0.0
+    began: float = 0.0
+    deadline: float | None = None
+    #: nobody wants its outcome any more
+    cancelled: bool = False
+    #: tells an async attempt; set while it runs
+    interrupt: Callable[[], None] | None = None
+    #: its outcome has been taken; a later one is dropped
+    reported: bool = False
+    #: a test runs it on the test's own connection, which no other thread can use
+    inline: bool = False
+
+    @property
+    def run_id(self) -> str:
+        return self.step.run_id
+
+    def cancel(self) -> None:
+        """Tell the attempt that nobody wants its outcome any more."""
+        self.cancelled = True
+        if self.interrupt is not None:
+            self.interrupt()
+
+
+def attempt_of(step: StepRow, run: RunRow, definition: Step[..., Any], worker_id: str) -> Attempt:
+    return Attempt(
+        step=step,
+        number=step.attempt,
+        worker_id=worker_id,
+        definition=definition,
+        workflow_name=run.workflow,
+        run_started_at=run.started_at or run.created_at,
+        attributes=dict(run.attributes),
+    )
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an attempt went, to be recorded under its lease."""
+
+    attempt: Attempt
+
+
+@dataclass(slots=True)
+class Completed(Outcome):
+    output: Encoded
+
+
+@dataclass(slots=True)
+class Failed(Outcome):
+    error: Encoded
+    fatal: bool = False
+    retry_after: timedelta | datetime | None = None
+
+
+@dataclass(slots=True)
+class HandedBack(Outcome):
+    """The attempt could not be carried out here, through no fault of the step: the worker stops, or saving failed.
+
+    ``pause``: seconds before the next attempt, where one at once would fail like this one.
+    """
+
+    pause: float = 0.0
+
+
+@dataclass(slots=True)
+class Recorded(Outcome):
+    """The step has recorded its end itself (``atomic``), or nobody wants to know any more."""

@@ -1,0 +1,82 @@
+"""Recording how an attempt went: under its lease, with the step's retry policy."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ...exceptions import PayloadTooLargeError
+from ...serialization import encode_error
+from ...services import steps
+from ...store import locking
+from ...store.limits import check_size
+from ...store.rows import StepRow
+from ...store.transition import Transition
+from ..attempts.attempts import Attempt, Completed, Failed, HandedBack, Outcome
+
+
+def record_outcomes(transition: Transition, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes for a run whose open steps have not been read: it has ended, or its body is unknown here."""
+    locking.read_steps(transition, [outcome.attempt.step.correlation_id for outcome in outcomes])
+    for outcome in outcomes:
+        if is_at_hand(transition, outcome):
+            record_outcome(transition, outcome)
+
+
+def record_outcome(transition: Transition, outcome: Outcome) -> bool:
+    """Record the outcome. False: the attempt's lease is no longer current, or its end is recorded already.
+
+    A commit whose answer was lost is recognised here: the step has then ended by this very attempt.
+    """
+    step = _current(transition, outcome.attempt)
+    if step is None:
+        return False
+    if isinstance(outcome, Completed):
+        _complete(transition, step, outcome)
+    elif isinstance(outcome, Failed):
+        _fail(transition, step, outcome)
+    elif isinstance(outcome, HandedBack):
+        if transition.run.ended:
+            steps.lose_step(transition, step)
+        else:
+            steps.hand_back_step(transition, step, timedelta(seconds=outcome.pause))
+    return True
+
+
+def _current(transition: Transition, attempt: Attempt) -> StepRow | None:
+    step = transition.picture.steps.get(attempt.step.correlation_id)
+    if step is None:  # the run has ended, or its body is unknown here: its open steps were not read
+        step = locking.read_step(transition, attempt.step.id)
+    return step if steps.holds_lease(step, attempt.worker_id, attempt.number) else None
+
+
+def is_at_hand(transition: Transition, outcome: Outcome) -> bool:
+    """Whether the lease can be judged without reading the step's row."""
+    attempt = outcome.attempt
+    step = transition.picture.steps.get(attempt.step.correlation_id)
+    return steps.holds_lease(step, attempt.worker_id, attempt.number)
+
+
+def _complete(transition: Transition, step: StepRow, outcome: Completed) -> None:
+    try:
+        steps.complete_step(transition, step, check_size(outcome.output))
+    except PayloadTooLargeError as error:
+        steps.fail_step(transition, step, encode_error(error))
+
+
+def _fail(transition: Transition, step: StepRow, outcome: Failed) -> None:
+    policy = outcome.attempt.definition.policy
+    failures = step.failures + 1
+    if outcome.fatal or policy.exhausted(failures) or transition.run.ended:
+        steps.fail_step(transition, step, outcome.error)
+        return
+    if outcome.retry_after is None:
+        retry_at = transition.now + policy.delay(failures, random.random)
+    else:
+        retry_at = _after(outcome.retry_after, transition.now)
+    steps.retry_step(transition, step, outcome.error, retry_at)
+
+
+def _after(retry_after: timedelta | datetime, now: datetime) -> datetime:
+    return max(now, retry_after) if isinstance(retry_after, datetime) else now + retry_after
