@@ -16,8 +16,23 @@ from ..exceptions import WorkflowSandboxError
 from ..serialization import register_type
 from . import runtime as context
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
-_HEADER_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]*")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")  # RFC 9110, token
+_HEADER_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]{0,8192}")  # RFC 9110, field-content; 8 KiB is what servers take
+#: answers that have no body (RFC 9110, 15.3.5, 15.3.6, 15.4.5): servers cut the connection when they are given one
+_BODILESS = frozenset({204, 205, 304})
+
+#: The sender names the charset, so only those that decode in linear time are taken: punycode is quadratic, others are
+#: no text at all. The key is the name in lower case with "-"; the value is Python's codec.
+_CHARSETS = {
+    **dict.fromkeys(("utf-8", "utf8"), "utf-8"),
+    **dict.fromkeys(("us-ascii", "ascii"), "ascii"),
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin-1", "latin1"), "latin-1"),
+    **{name: name for name in ("utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be")},
+}
+#: what a form may hold: fields or parts, bytes of one part's header, bytes of all of them
+MAX_FIELDS, MAX_PART_HEADER, MAX_PART_HEADERS = 1_000, 4_096, 131_072
+#: characters of a content type that are read; a boundary has 70 at most (RFC 2046)
+_MAX_CONTENT_TYPE = 1_000
 
 
 def _is_text(value: Any) -> bool:
@@ -68,6 +83,9 @@ class WebhookResponse:
     """What the caller of a webhook gets: ``status`` (200 to 599), ``body`` (text is sent as UTF-8), ``headers``.
 
     Other bodies are sent as JSON. The content type defaults to what the body is.
+
+    Raises ``ValueError`` for what no server could send: a status out of range, a body where the status has none, a
+    header's name or value with characters that RFC 9110 does not allow.
     """
 
     __slots__ = ("body", "headers", "status")
@@ -82,13 +100,20 @@ class WebhookResponse:
         elif not isinstance(body, (bytes, bytearray, memoryview)):
             body, kind = json.dumps(body).encode(), "application/json"
         self.body = bytes(body)
-        given = dict(headers or {})
-        for name, value in given.items():
-            if "\n" in name + value or "\r" in name + value:
-                raise ValueError(f"A header is text without line breaks, not {name!r}: {value!r}.")
+        if self.body and self.status in _BODILESS:
+            raise ValueError(f"An answer of status {self.status} has no body; leave it out or use another status.")
+        given = {name: _sendable(name, value) for name, value in (headers or {}).items()}
         if self.body and "content-type" not in Headers(given):
             given["Content-Type"] = kind
         self.headers = Headers(given)
+
+    def sendable_headers(self) -> dict[str, str]:
+        """The headers that a server can send: one that an older release stored unchecked is left out."""
+        return {
+            name: value
+            for name, value in self.headers.items()
+            if _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
+        }
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, WebhookResponse):
@@ -99,6 +124,15 @@ class WebhookResponse:
 
     def __repr__(self) -> str:
         return f"<WebhookResponse {self.status}, {len(self.body)} bytes>"
+
+
+def _sendable(name: Any, value: Any) -> str:
+    """A header's value without the space around it."""
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"A header's name is 1 to 200 letters, digits or -_.!#$%&'*+^`|~ of ASCII, not {name!r}.")
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise ValueError(f"The header {name} takes up to 8192 printable characters of Latin-1, not {value!r:.200}.")
+    return value.strip(" \t")
 
 
 class WebhookRequest:
@@ -131,12 +165,13 @@ class WebhookRequest:
 
     @property
     def text(self) -> str:
-        """The body as text, in the charset that it claims (else UTF-8). What does not fit is replaced: never raises."""
-        charset = _media_type(self.content_type).get_content_charset() or "utf-8"
-        try:
-            return self.body.decode(charset, errors="replace")
-        except (LookupError, ValueError):  # no such charset, or one that is no text encoding
-            return self.body.decode("utf-8", errors="replace")
+        """The body as text: never raises, so that a sender cannot fail the run by what it claims.
+
+        Read in the charset that the content type names if that is UTF-8, UTF-16, UTF-32, Latin-1 or ASCII, else as
+        UTF-8. What does not fit is replaced.
+        """
+        codec = _codec(_media_type(self.content_type).get_content_charset()) or "utf-8"
+        return self.body.decode(codec, "replace")
 
     def json(self) -> Any:
         """The body read as JSON. Raises ``ValueError``."""
@@ -148,12 +183,15 @@ class WebhookRequest:
     def form(self) -> dict[str, list[Any]]:
         """The fields of an HTML form, ``{name: [values]}``: text, or :class:`FormFile` for files.
 
-        Raises ``ValueError`` when the body is no form.
+        Raises ``ValueError`` when the body is no form, is cut off, names a charset that is not read here, or
+        has more than 1,000 fields or 128 KiB of part headers (4 KiB for one part).
         """
         media = _media_type(self.content_type)
         kind = media.get_content_type() if self.content_type else ""
         if kind == "application/x-www-form-urlencoded":
-            return dict(parse_qs(self.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10_000))
+            return dict(
+                parse_qs(self.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+            )
         if kind == "multipart/form-data":
             boundary = media.get_boundary()
             if not boundary:
@@ -190,30 +228,66 @@ class WebhookRequest:
 
 def _media_type(content_type: str) -> Message:
     message = Message()
-    message["Content-Type"] = " ".join(content_type.split())
+    message["Content-Type"] = " ".join(content_type[:_MAX_CONTENT_TYPE].split())
     return message
+
+
+def _codec(charset: str | None) -> str | None:
+    """Python's codec for a charset that a sender names; None for one that is not read here."""
+    return _CHARSETS.get((charset or "utf-8").lower().replace("_", "-"))
+
+
+def _decode(content: bytes, charset: str | None) -> str:
+    codec = _codec(charset)
+    if codec is None:
+        raise ValueError(f"The charset {charset!r:.80} is not read here: UTF-8, UTF-16, UTF-32, Latin-1 and ASCII are.")
+    return content.decode(codec, "replace")
 
 
 def _multipart(body: bytes, boundary: bytes) -> dict[str, list[Any]]:
     """The parts of RFC 7578, split by hand: the bytes of a file must stay as they are."""
-    parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_FIELDS + 2)
+    if len(parts) > MAX_FIELDS + 2:
+        raise ValueError(f"The multipart body has more than {MAX_FIELDS} parts.")
     if len(parts) < 3 or not parts[-1].startswith(b"--"):
         raise ValueError("The multipart body does not end with its boundary; it was cut off.")
     fields: dict[str, list[Any]] = {}
+    left = MAX_PART_HEADERS
     for part in parts[1:-1]:
-        head, separator, content = part.partition(b"\r\n\r\n")
-        header = email.message_from_bytes(head.lstrip(b" \t\r\n") + b"\r\n\r\n")
-        name = header.get_param("name", header="content-disposition")
-        if not separator or name is None:
-            raise ValueError("A part of the multipart body has no name.")
-        filename = header.get_filename()
-        value: Any
-        if filename is None:
-            value = content.decode(header.get_content_charset() or "utf-8", "replace")
-        else:
-            value = FormFile(filename, header.get_content_type(), content)
-        fields.setdefault(str(name), []).append(value)
+        head, content = _split_part(part)
+        left -= len(head)
+        if left < 0:
+            raise ValueError(f"The headers of the multipart body's parts have more than {MAX_PART_HEADERS} bytes.")
+        name, value = _read_part(head, content)
+        fields.setdefault(name, []).append(value)
     return fields
+
+
+def _split_part(part: bytes) -> tuple[bytes, bytes]:
+    end = part.find(b"\r\n\r\n", 0, MAX_PART_HEADER)
+    if end < 0:
+        raise ValueError(f"A part of the multipart body has no header, or one of more than {MAX_PART_HEADER} bytes.")
+    return part[:end], part[end + 4 :]
+
+
+def _read_part(head: bytes, content: bytes) -> tuple[str, Any]:
+    header = email.message_from_bytes(head.lstrip(b" \t\r\n") + b"\r\n\r\n")
+    name = _parameter(header, "name")
+    if name is None:
+        raise ValueError("A part of the multipart body has no name.")
+    filename = _parameter(header, "filename")
+    if filename is None:
+        return name, _decode(content, header.get_content_charset())
+    return name, FormFile(filename, header.get_content_type(), content)
+
+
+def _parameter(header: Message, name: str) -> str | None:
+    """A parameter of ``Content-Disposition``; written ``name*=charset'language'text`` (RFC 5987), it is decoded."""
+    given: Any = header.get_param(name, header="content-disposition")
+    if not isinstance(given, tuple):
+        return None if given is None else str(given)
+    charset, _language, text = given
+    return _decode(text.encode("latin-1", "replace"), charset)
 
 
 def _read_request(content: dict[str, Any]) -> WebhookRequest:
@@ -227,9 +301,19 @@ def _write_request(request: WebhookRequest) -> dict[str, Any]:
 
 
 register_type(WebhookRequest, encode=_write_request, decode=_read_request, name="webhook_request")
+
+
+def _read_response(content: list[Any]) -> WebhookResponse:
+    """What is stored was checked when it was made, or by an older release that checked less: it always reads."""
+    response = WebhookResponse.__new__(WebhookResponse)
+    response.status, response.body, headers = content
+    response.headers = Headers(headers)
+    return response
+
+
 register_type(
     WebhookResponse,
     encode=lambda response: [response.status, response.body, dict(response.headers)],
-    decode=lambda content: WebhookResponse(*content),
+    decode=_read_response,
     name="webhook_response",
 )

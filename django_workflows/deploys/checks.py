@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
 from ..authoring import registry
+from ..authoring.signatures import is_empty
 
 TAG = "django_workflows"
 
@@ -97,6 +98,20 @@ def check_encryption(**_: Any) -> list[CheckMessage]:
         hint = "A key is what cryptography.fernet.Fernet.generate_key() returns, decoded."
         return [Error(f"{conf.NAME}['ENCRYPTION_KEYS'] cannot be used: {error}", hint=hint, id=_id("E004"))]
     return []
+
+
+@register(TAG)
+def check_secrets(**_: Any) -> Iterator[CheckMessage]:
+    """E006: a secret in ``WEBHOOK_SECRETS`` is empty, as an environment variable that is not set gives it."""
+    if not _readable("WEBHOOK_SECRETS"):
+        return
+    for name, secrets in conf.settings.WEBHOOK_SECRETS.items():
+        if not secrets or any(map(is_empty, secrets)):
+            yield Error(
+                f"{conf.NAME}['WEBHOOK_SECRETS'][{name!r}] is empty: it verifies nothing, and requests are refused.",
+                hint="Read it from the environment so that a missing variable fails: os.environ['STRIPE_SECRET'].",
+                id=_id("E006"),
+            )
 
 
 @register(TAG)

@@ -202,7 +202,7 @@ def _query(text: Any) -> dict[str, list[str]]:
 
 
 def _render(answer: WebhookResponse) -> HttpResponse:
-    headers = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
+    headers = {n: value for n, value in answer.sendable_headers().items() if n.lower() not in _HOP_BY_HOP}
     response = HttpResponse(answer.body, status=answer.status, headers=headers)
     if "content-type" not in answer.headers:
         del response["Content-Type"]

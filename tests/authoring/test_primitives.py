@@ -196,6 +196,30 @@ def test_multipart_forms_keep_every_byte() -> None:
     assert loads(dumps(form["file"][0])) == form["file"][0]
 
 
+def _part(disposition: bytes, content: bytes = b"v") -> bytes:
+    return b"--x\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n" + content + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "fields"),
+    [
+        (b"name*=utf-8''gr%C3%BC%C3%9Fe", {"grüße": ["v"]}),
+        (b"name*=iso-8859-1'de'gr%FC%DFe", {"grüße": ["v"]}),
+        (b"name=a; filename*=UTF-8''%E2%82%AC.txt", {"a": [FormFile("€.txt", "text/plain", b"v")]}),
+    ],
+)
+def test_names_in_the_extended_form_are_decoded(disposition: bytes, fields: dict[str, list[Any]]) -> None:
+    request = WebhookRequest("POST", body=_part(disposition) + b"--x--", content_type="multipart/form-data; boundary=x")
+    assert request.form() == fields
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "zlib", "unicode_escape", "mbcs", "x" * 5_000])
+def test_a_sender_cannot_choose_a_codec_of_its_own(charset: str) -> None:
+    """Decoded by Python's own tables some of these take time that grows with the square of the body."""
+    request = WebhookRequest("POST", body=b"-" + b"a9" * 150_000, content_type=f"text/plain; charset={charset}")
+    assert request.text == request.body.decode()
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -205,6 +229,17 @@ def test_multipart_forms_keep_every_byte() -> None:
         ("multipart/form-data; boundary=x", b"--x\r\ncut off"),
         ("multipart/form-data; boundary=x", b"--x\r\nno: name\r\n\r\nv\r\n--x--"),
         ("application/x-www-form-urlencoded", b"&".join(b"a=1" for _ in range(20_000))),
+        ("multipart/form-data; boundary=x", b"".join(_part(b'name="a"') for _ in range(1_001)) + b"--x--"),
+        ("multipart/form-data; boundary=x", _part(b'name="a"; b="' + b"c" * 5_000 + b'"') + b"--x--"),
+        (
+            "multipart/form-data; boundary=x",
+            b"".join(_part(b'name="' + b"c" * 500 + b'"') for _ in range(300)) + b"--x--",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            _part(b'name="a"\r\nContent-Type: text/plain; charset=punycode') + b"--x--",
+        ),
+        ("multipart/form-data; boundary=x", _part(b"name*=idna''a") + b"--x--"),
     ],
 )
 def test_what_is_no_form_raises_value_error(content_type: str, body: bytes) -> None:
@@ -235,6 +270,41 @@ def test_headers_cannot_be_split() -> None:
     for headers in ({"X": "a\r\nSet-Cookie: b"}, {"X\n": "a"}):
         with pytest.raises(ValueError):
             WebhookResponse(headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-A", "a\x00b"),
+        ("X-A", "a\x0bb"),
+        ("X-A", "a\x7fb"),
+        ("X-A", "€"),
+        ("X-A", "a" * 9_000),
+        ("X-A", 5),
+        ("X Y", "v"),
+        ("X:Y", "v"),
+        ("", "v"),
+        ("X-é", "v"),
+        (b"X", "v"),
+    ],
+)
+def test_a_header_that_no_server_can_send_is_refused_where_the_answer_is_made(name: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match="header"):
+        WebhookResponse(headers={name: value})
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_an_answer_without_a_body_takes_none(status: int) -> None:
+    with pytest.raises(ValueError, match="has no body"):
+        WebhookResponse(status, "text")
+    assert WebhookResponse(status).body == b""
+
+
+def test_an_answer_that_an_older_release_stored_unchecked_is_read_and_its_headers_sent_as_far_as_they_can_be() -> None:
+    stored = dumps(WebhookResponse(200, "x", {"X-Odd": "replaced"})).replace("X-Odd", "X Odd")
+    response = loads(stored)
+    assert response.headers["x odd"] == "replaced"
+    assert list(response.sendable_headers()) == ["Content-Type"]
 
 
 def test_headers_compare_whatever_their_case() -> None:

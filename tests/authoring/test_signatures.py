@@ -78,6 +78,19 @@ class TestRefusals:
         with pytest.raises(InvalidSignatureError, match="no secret"):
             verify(Signature(scheme), Headers({"x-hub-signature-256": sign_github(b"", "")}), b"", [], NOW)
 
+    @pytest.mark.parametrize("empty", ["", "  ", "\n", "whsec_"])
+    def test_an_empty_secret_is_none(self, empty: str) -> None:
+        """An environment variable that is not set: anyone could sign with the empty key."""
+        signed = {
+            "github": Headers({"x-hub-signature-256": sign_github(b"", empty)}),
+            "stripe": Headers({"stripe-signature": sign_stripe(b"", empty)}),
+        }
+        for scheme, headers in signed.items():
+            with pytest.raises(InvalidSignatureError, match="no secret"):
+                verify(Signature(scheme), headers, b"", [empty], NOW)
+            with pytest.raises(InvalidSignatureError, match="does not fit"):
+                verify(Signature(scheme), headers, b"", [empty, "a real one"], NOW)
+
     def test_another_body(self) -> None:
         with pytest.raises(InvalidSignatureError):
             verify(Signature("standard"), sign_standard(b"one", SECRET), b"two", [SECRET], NOW)

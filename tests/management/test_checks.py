@@ -67,6 +67,13 @@ class TestSettings:
         settings.DJANGO_WORKFLOWS = {"HEARTBEAT_INTERVAL": 20}
         assert found(checks.check_heartbeat) == ["E005"]
 
+    @pytest.mark.parametrize("secrets", ["", " ", [], ["a real one", ""]])
+    def test_a_secret_that_is_empty(self, settings: Any, secrets: Any) -> None:
+        settings.DJANGO_WORKFLOWS = {"WEBHOOK_SECRETS": {"github": "a real one"}}
+        assert found(checks.check_secrets) == []
+        settings.DJANGO_WORKFLOWS = {"WEBHOOK_SECRETS": {"github": secrets}}
+        assert found(checks.check_secrets) == ["E006"]
+
     def test_keys_that_are_no_keys(self, settings: Any) -> None:
         assert found(checks.check_encryption) == []
         settings.DJANGO_WORKFLOWS = {"ENCRYPTION_KEYS": ["too short"]}
