@@ -23,10 +23,10 @@ from ..recovery import repair
 from ..recovery.verbs import afork_run, aplan_fork, aretry_run, fork_run, plan_fork, retry_run
 from ..serialization import dumps
 from ..services import creation, hooks, runs, waits
-from ..services.children import about_attributes, delay, queue_of
+from ..services.children import about_attributes, delay, queue_for
 from ..services.runs import NewRun
 from ..store import database, locking
-from ..store.limits import check_size, validate_payload
+from ..store.limits import require_size, validate_payload
 from ..store.transactions import TRIES, in_transaction
 from ..store.transition import Transition
 from ..store.write import write
@@ -79,8 +79,8 @@ def _new_run(
         attributes.update(about_attributes(options.about))
     return NewRun(
         workflow=workflow.name,
-        input=check_size(dumps({"args": list(args), "kwargs": dict(kwargs)})),
-        queue=options.queue or queue_of(workflow),
+        input=require_size(dumps({"args": list(args), "kwargs": dict(kwargs)})),
+        queue=options.queue or queue_for(workflow),
         priority=options.priority or 0,
         attributes=attributes,
         idempotency_key=options.idempotency_key,
@@ -107,7 +107,7 @@ def start_or_get(
 ) -> tuple[RunHandle[Any], bool]:
     """As :func:`start`, and whether the run is new: False where the idempotency key named one that was there."""
     new = _new_run(workflow, options, args, kwargs)
-    (run_id,) = creation.create_runs([new], ring=True)
+    (run_id,) = creation.create_runs([new], notify=True)
     return RunHandle(run_id), run_id == new.id
 
 
@@ -116,7 +116,7 @@ def start_many(
 ) -> list[RunHandle[Any]]:
     """Start many runs in one transaction with bulk inserts. ``calls``: (args, kwargs) pairs. All or nothing."""
     new = [_new_run(workflow, options, args, kwargs) for args, kwargs in calls]
-    return [RunHandle(run_id) for run_id in creation.create_runs(new, ring=True)] if new else []
+    return [RunHandle(run_id) for run_id in creation.create_runs(new, notify=True)] if new else []
 
 
 def start_by_name(
@@ -189,7 +189,7 @@ def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None 
     if idempotency_key is None and database.is_postgresql() and database.connection().get_autocommit():
         # what cannot be stored may still become something else in the hook's serializer
         with suppress(SerializationError, PayloadTooLargeError):
-            if (event := hooks.receive_at_once(token, check_size(dumps(payload)))) is not None:
+            if (event := hooks.receive_at_once(token, require_size(dumps(payload)))) is not None:
                 return event
     return _receive(token, payload, idempotency_key)
 
@@ -198,7 +198,7 @@ def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None 
 def _receive(token: str, payload: Any, idempotency_key: str | None) -> Event:
     for _ in range(TRIES):
         hook = hooks.find_hook(token)
-        encoded = check_size(dumps(validate_payload(hook, payload)))
+        encoded = require_size(dumps(validate_payload(hook, payload)))
         transition = _lock_owner(hook)
         try:
             event = hooks.receive_hook(transition, token, encoded, idempotency_key=idempotency_key)

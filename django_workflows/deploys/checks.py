@@ -90,10 +90,10 @@ def check_encryption(**_: Any) -> list[CheckMessage]:
     """E004: ``ENCRYPTION_KEYS`` cannot be used."""
     if not _readable("ENCRYPTION_KEYS") or not conf.settings.ENCRYPTION_KEYS:
         return []
-    from ..serialization.encryption import seal
+    from ..serialization.encryption import encrypt
 
     try:
-        seal("")
+        encrypt("")
     except (ImproperlyConfigured, ValueError) as error:
         hint = "A key is what cryptography.fernet.Fernet.generate_key() returns, decoded."
         return [Error(f"{conf.NAME}['ENCRYPTION_KEYS'] cannot be used: {error}", hint=hint, id=_id("E004"))]

@@ -21,7 +21,7 @@ from ..store import database
 from ..values.durations import humanize
 
 #: seconds that something may be due before a worker is late with it
-PATIENCE = 10.0
+OVERDUE_AFTER = 10.0
 #: seconds by which a worker's clock may differ from the database's
 MAX_SKEW = 2.0
 #: findings about single runs that are spelled out; the rest is counted
@@ -121,7 +121,7 @@ def find_unknown_workflows(scene: Scene) -> Iterator[Finding]:
 
 def find_unknown_steps(scene: Scene) -> Iterator[Finding]:
     """Claimable steps that this code does not know and nobody has taken for a while."""
-    late = scene.now - timedelta(seconds=PATIENCE)
+    late = scene.now - timedelta(seconds=OVERDUE_AFTER)
     rows = Step.objects.claimable(late).order_by().values_list("name", "queue")
     for name, queue, count in rows.annotate(Count("pk")).order_by("name", "queue"):
         if not scene.serving(queue) or find_step(name) is not None:
@@ -136,7 +136,7 @@ def find_unknown_steps(scene: Scene) -> Iterator[Finding]:
 
 def find_overdue(scene: Scene) -> Iterator[Finding]:
     """Runs that are due although a worker that knows them is alive."""
-    late = Run.objects.due(scene.now - timedelta(seconds=PATIENCE)).filter(blocked_reason="")
+    late = Run.objects.due(scene.now - timedelta(seconds=OVERDUE_AFTER)).filter(blocked_reason="")
     rows = late.order_by().values_list("queue", "workflow").annotate(Count("pk"), Min("wake_at"))
     for queue, workflow, count, since in rows.order_by("queue", "workflow"):
         if any(workflow in worker.workflows for worker in scene.serving(queue)):
@@ -267,13 +267,13 @@ def find_leftovers(scene: Scene) -> Iterator[Finding]:
             "They answer nobody and give their tokens away when another run asks; `workflows verify` says which.",
             tuple(hooks.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )
-    late = Outbox.objects.filter(created_at__lt=scene.now - timedelta(seconds=PATIENCE))
+    late = Outbox.objects.filter(created_at__lt=scene.now - timedelta(seconds=OVERDUE_AFTER))
     count = late.count()
     if count:
         yield Finding(
             "outbox_late",
             Severity.ERROR if not scene.live else Severity.WARNING,
-            f"{_count(count, 'message')} between parents and children not delivered for more than {PATIENCE:.0f} s.",
+            f"{_count(count, 'message')} between parents and children not delivered for more than {OVERDUE_AFTER:.0f} s.",
             "Workers deliver them: start one, or look at the logs of those that run.",
             tuple(late.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )

@@ -16,7 +16,7 @@ from ..values.durations import humanize
 from .text import capped, masked, moment, short_name, span
 
 #: a run that has been due for longer than this is worth a word
-PATIENCE = timedelta(seconds=5)
+OVERDUE_AFTER = timedelta(seconds=5)
 #: open entities of one run that are put into words
 _EACH = 20
 
@@ -50,7 +50,7 @@ def waits_of(runs: Sequence[Run], now: datetime | None = None) -> dict[str, list
             for run_id, some in reasons.items():
                 found[run_id].extend(some[:_EACH])
     for run in active:
-        late = run.wake_at is not None and run.wake_at < now - PATIENCE
+        late = run.wake_at is not None and run.wake_at < now - OVERDUE_AFTER
         if not found[run.pk] or (late and not run.blocked_reason):
             found[run.pk][:0] = _due(run, now)
     return {run.pk: found.get(run.pk, []) for run in runs}
@@ -145,6 +145,6 @@ def _due(run: Run, now: datetime) -> list[Reason]:
         what = "starts" if run.status == RunStatus.PENDING else "goes on"
         return [Reason("start", f"{what} at {moment(run.wake_at, now)}")]
     late = now - run.wake_at
-    if late < PATIENCE:
+    if late < OVERDUE_AFTER:
         return [Reason("due", "about to go on")]
     return [Reason("due", f"due for {humanize(late)}: no worker of queue {run.queue} has taken it")]

@@ -15,7 +15,7 @@ from django.db.backends.ddl_references import Statement
 from django.utils import timezone
 
 from ..serialization import Encoded, dumps, loads
-from ..serialization.encryption import seal, unseal
+from ..serialization.encryption import decrypt, encrypt
 
 if TYPE_CHECKING:
     _TextField = models.TextField[Any, Any]
@@ -38,22 +38,22 @@ class PayloadField(_TextField):
     """A value as tagged JSON text. Reads as the decoded value; SQL NULL reads as None, too."""
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
-        return None if value is None else loads(unseal(value))
+        return None if value is None else loads(decrypt(value))
 
     def get_prep_value(self, value: Any) -> str | None:
         if value is None:
             return None
-        return seal(value if isinstance(value, Encoded) else dumps(value))
+        return encrypt(value if isinstance(value, Encoded) else dumps(value))
 
 
 class SealedField(_TextField):
     """Encoded text, encrypted at rest where keys are set. Reads as text."""
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
-        return None if value is None else unseal(value)
+        return None if value is None else decrypt(value)
 
     def get_prep_value(self, value: Any) -> str | None:
-        return None if value is None else seal(str(value))
+        return None if value is None else encrypt(str(value))
 
 
 class MomentField(_DateTimeField):

@@ -27,7 +27,7 @@ LINGER = 30.0
 
 
 class Listener:
-    """A thread with a connection of its own that hears ``NEWS`` and calls those who subscribed to its payload."""
+    """A thread with a connection of its own that hears ``CHANGED`` and calls those who subscribed to its payload."""
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
@@ -42,7 +42,7 @@ class Listener:
         """End the thread and close its connection."""
         self._stopping = True
         if (thread := self._thread) is not None:
-            database.ring(database.NEWS)  # wakes it
+            database.notify(database.CHANGED)  # wakes it
             thread.join(10)
         self._stopping = False
 
@@ -50,7 +50,7 @@ class Listener:
         with self._lock:
             self._calls[key].append(call)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._listen, name="workflows-news", daemon=True)
+                self._thread = threading.Thread(target=self._listen, name="workflows-listener", daemon=True)
                 self._thread.start()
 
     def unsubscribe(self, key: str, call: Callable[[], None]) -> None:
@@ -82,7 +82,7 @@ class Listener:
     def _listen_once(self) -> None:
         connection = listening_connection(self._alias)
         try:
-            connection.execute(f"LISTEN {database.NEWS}")
+            connection.execute(f"LISTEN {database.CHANGED}")
             self.ready.set()
             self._call_all()  # what was written before we listened
             while True:
@@ -156,7 +156,7 @@ def close_listeners() -> None:
         listener.stop()
 
 
-class Bell:
+class Waiter:
     """What one waiter holds: ``poll`` is how long it may wait for a ring before it looks again."""
 
     def __init__(self, listener: Listener | None) -> None:
@@ -168,14 +168,14 @@ class Bell:
 
 
 @contextmanager
-def subscription(key: str, call: Callable[[], None]) -> Iterator[Bell]:
-    """``call`` is called, from another thread, when there may be news about ``key``."""
+def subscription(key: str, call: Callable[[], None]) -> Iterator[Waiter]:
+    """``call`` is called, from another thread, when what ``key`` names may have changed."""
     listener = _listener()
     if listener is None:
-        yield Bell(None)
+        yield Waiter(None)
         return
     listener.subscribe(key, call)
     try:
-        yield Bell(listener)
+        yield Waiter(listener)
     finally:
         listener.unsubscribe(key, call)

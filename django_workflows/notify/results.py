@@ -13,7 +13,7 @@ from ..eventlog.statuses import TERMINAL_RUN, RunStatus
 from ..exceptions import InAtomicBlockError, RunCancelledError, RunFailedError, RunNotFoundError
 from ..models import Run
 from ..serialization import decode_error, loads
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from ..store import database
 from . import listener
 
@@ -41,12 +41,12 @@ def result(run_id: str, timeout: float | None = None) -> Any:
     if not listener.is_listening() and (value := _ask(run_id)) is not _PENDING:
         return value
     deadline = None if timeout is None else time.monotonic() + timeout
-    with listener.subscription(run_id, rung.set) as bell:
+    with listener.subscription(run_id, rung.set) as waiter:
         while True:
             rung.clear()
             if (value := _ask(run_id)) is not _PENDING:
                 return value
-            rung.wait(_pause(run_id, bell.poll, deadline))
+            rung.wait(_pause(run_id, waiter.poll, deadline))
 
 
 async def aresult(run_id: str, timeout: float | None = None) -> Any:
@@ -60,12 +60,12 @@ async def aresult(run_id: str, timeout: float | None = None) -> Any:
     def wake() -> None:
         loop.call_soon_threadsafe(rung.set)
 
-    with listener.subscription(run_id, wake) as bell:
+    with listener.subscription(run_id, wake) as waiter:
         while True:
             rung.clear()
             if (value := await ask(run_id)) is not _PENDING:
                 return value
-            pause = _pause(run_id, bell.poll, deadline)
+            pause = _pause(run_id, waiter.poll, deadline)
             try:
                 await asyncio.wait_for(rung.wait(), pause)
             except TimeoutError:
@@ -108,10 +108,10 @@ def _outcome(run_id: str) -> Any:
     if status not in TERMINAL_RUN:
         return _PENDING
     if status == RunStatus.COMPLETED:
-        return loads(unseal(row[1]))
+        return loads(decrypt(row[1]))
     if status == RunStatus.CANCELLED:
         raise RunCancelledError(run_id, _reason(run_id))
-    raise run_failed(run_id, loads(unseal(row[2])))
+    raise run_failed(run_id, loads(decrypt(row[2])))
 
 
 def run_failed(run_id: str, error: dict[str, Any]) -> RunFailedError:

@@ -2,7 +2,7 @@
 
 A thousand readers of streams and callers of webhooks that wait cost one thread, one database connection, and a query or
 two for each look, however many they are. Whoever waits asks a :class:`Source` a question and is called when there is an
-answer: a ring of ``news`` makes the lookout look at once, and without one it looks every now and then all the same.
+answer: a ring on ``CHANGED`` makes the watcher look at once, and without one it looks every now and then all the same.
 """
 
 from __future__ import annotations
@@ -36,52 +36,52 @@ _BATCH = 500
 class Question(Protocol):
     @property
     def keys(self) -> Sequence[str]:
-        """The payloads of ``NEWS`` after which the answer may have come."""
+        """The payloads of ``CHANGED`` after which the answer may have come."""
 
 
 class Source(Protocol):
-    def look(self, questions: Sequence[Any]) -> Sequence[Any]:
+    def poll(self, questions: Sequence[Any]) -> Sequence[Any]:
         """For each question its answer, an exception for the one who asked, or :data:`NOTHING`."""
 
 
-class Ticket:
-    """One question of one waiter. ``call`` gets the answer, once, from the lookout's thread."""
+class Subscription:
+    """One question of one waiter. ``call`` gets the answer, once, from the watcher's thread."""
 
-    __slots__ = ("bells", "call", "question", "source")
+    __slots__ = ("call", "question", "source", "waiters")
 
     def __init__(self, source: Source, question: Question, call: Callable[[Any], None]) -> None:
         self.source, self.question, self.call = source, question, call
-        self.bells = ExitStack()
+        self.waiters = ExitStack()
 
 
-class Lookout:
+class Watcher:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tickets: dict[Ticket, listener.Bell | None] = {}
-        self._dirty: dict[Ticket, None] = {}
+        self._subscriptions: dict[Subscription, listener.Waiter | None] = {}
+        self._dirty: dict[Subscription, None] = {}
         self._rung = threading.Event()
         self._thread: threading.Thread | None = None
         self._stopping = False
 
-    def ask(self, source: Source, question: Question, call: Callable[[Any], None]) -> Ticket:
-        ticket = Ticket(source, question, call)
-        bell: listener.Bell | None = None
+    def watch(self, source: Source, question: Question, call: Callable[[Any], None]) -> Subscription:
+        subscription = Subscription(source, question, call)
+        waiter: listener.Waiter | None = None
         for key in question.keys:
-            bell = ticket.bells.enter_context(listener.subscription(key, partial(self._ring, ticket)))
+            waiter = subscription.waiters.enter_context(listener.subscription(key, partial(self._ring, subscription)))
         with self._lock:
-            self._tickets[ticket] = bell
-            self._dirty[ticket] = None
+            self._subscriptions[subscription] = waiter
+            self._dirty[subscription] = None
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="workflows-lookout", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="workflows-watcher", daemon=True)
                 self._thread.start()
         self._rung.set()
-        return ticket
+        return subscription
 
-    def withdraw(self, ticket: Ticket) -> None:
+    def cancel(self, subscription: Subscription) -> None:
         with self._lock:
-            self._tickets.pop(ticket, None)
-            self._dirty.pop(ticket, None)
-        ticket.bells.close()
+            self._subscriptions.pop(subscription, None)
+            self._dirty.pop(subscription, None)
+        subscription.waiters.close()
 
     def stop(self) -> None:
         """End the thread and close its connection; it comes back with the next question."""
@@ -92,10 +92,10 @@ class Lookout:
             thread.join(10)
         self._stopping = False
 
-    def _ring(self, ticket: Ticket) -> None:
+    def _ring(self, subscription: Subscription) -> None:
         with self._lock:
-            if ticket in self._tickets:
-                self._dirty[ticket] = None
+            if subscription in self._subscriptions:
+                self._dirty[subscription] = None
         self._rung.set()
 
     def _run(self) -> None:
@@ -103,8 +103,8 @@ class Lookout:
         try:
             while not self._stopping:
                 self._rung.clear()
-                tickets = self._due(time.monotonic() >= next_poll)
-                if tickets and not self._look(tickets):
+                subscriptions = self._due(time.monotonic() >= next_poll)
+                if subscriptions and not self._poll_sources(subscriptions):
                     self._forget_connection()
                     time.sleep(pause)
                     pause = min(pause * 2, 5.0)
@@ -125,65 +125,69 @@ class Lookout:
 
     def _may_end(self) -> bool:
         with self._lock:
-            if self._tickets:
+            if self._subscriptions:
                 return False
             self._thread = None
             return True
 
-    def _due(self, everybody: bool) -> list[Ticket]:
+    def _due(self, everybody: bool) -> list[Subscription]:
         with self._lock:
-            due = list(self._tickets if everybody else self._dirty)
+            due = list(self._subscriptions if everybody else self._dirty)
             self._dirty.clear()
             return due
 
     def _poll(self) -> float | None:
         """Seconds until everybody's rows are looked at without a ring; None when nobody waits."""
         with self._lock:
-            bells = list(self._tickets.values())
-        return min((bell.poll for bell in bells if bell is not None), default=listener.FAST_POLL) if bells else None
+            waiters = list(self._subscriptions.values())
+        return (
+            min((waiter.poll for waiter in waiters if waiter is not None), default=listener.FAST_POLL)
+            if waiters
+            else None
+        )
 
-    def _look(self, tickets: Sequence[Ticket]) -> bool:
-        by_source: dict[Source, list[Ticket]] = defaultdict(list)
-        for ticket in tickets:
-            by_source[ticket.source].append(ticket)
+    def _poll_sources(self, subscriptions: Sequence[Subscription]) -> bool:
+        by_source: dict[Source, list[Subscription]] = defaultdict(list)
+        for subscription in subscriptions:
+            by_source[subscription.source].append(subscription)
         for source, group in by_source.items():
             for start in range(0, len(group), _BATCH):
                 batch = group[start : start + _BATCH]
                 try:
-                    answers = source.look([ticket.question for ticket in batch])
+                    answers = source.poll([subscription.question for subscription in batch])
                 except Exception as error:  # noqa: BLE001 - the database is away: they all go on waiting
                     logger.debug("A look at what is waited for failed and is tried again: %s", error)
-                    for ticket in tickets:
-                        self._ring(ticket)
+                    for subscription in subscriptions:
+                        self._ring(subscription)
                     return False
-                for ticket, answer in zip(batch, answers, strict=True):
+                for subscription, answer in zip(batch, answers, strict=True):
                     if answer is not NOTHING:
-                        self._answer(ticket, answer)
+                        self._answer(subscription, answer)
         return True
 
-    def _answer(self, ticket: Ticket, answer: Any) -> None:
+    def _answer(self, subscription: Subscription, answer: Any) -> None:
         with self._lock:
-            known = self._tickets.pop(ticket, self) is not self
-            self._dirty.pop(ticket, None)
+            known = self._subscriptions.pop(subscription, self) is not self
+            self._dirty.pop(subscription, None)
         if known:
             with suppress(RuntimeError):  # the event loop of the one who asked is closed
-                ticket.call(answer)
+                subscription.call(answer)
 
     def _forget_connection(self) -> None:
         with suppress(Exception):
             connections[database.alias()].close()
 
 
-_lookout = Lookout()
+_the_watcher = Watcher()
 _pid = os.getpid()
 
 
-def lookout() -> Lookout:
-    """The process's lookout. Threads do not survive a fork."""
-    global _lookout, _pid
+def process_watcher() -> Watcher:
+    """The process's watcher. Threads do not survive a fork."""
+    global _the_watcher, _pid
     if _pid != os.getpid():
-        _lookout, _pid = Lookout(), os.getpid()
-    return _lookout
+        _the_watcher, _pid = Watcher(), os.getpid()
+    return _the_watcher
 
 
 def wait(source: Source, question: Question, timeout: float | None) -> Any:
@@ -198,13 +202,13 @@ def wait(source: Source, question: Question, timeout: float | None) -> Any:
         answers.append(answer)
         answered.set()
 
-    watcher = lookout()
-    ticket = watcher.ask(source, question, take)
+    watcher = process_watcher()
+    subscription = watcher.watch(source, question, take)
     try:
         if not answered.wait(timeout):
             raise TimeoutError
     finally:
-        watcher.withdraw(ticket)
+        watcher.cancel(subscription)
     return _given(answers[0])
 
 
@@ -217,13 +221,13 @@ async def await_answer(source: Source, question: Question, timeout: float | None
         if not answer.done():
             answer.set_result(value)
 
-    watcher = lookout()
-    ticket = watcher.ask(source, question, partial(_settle_soon, loop, settle))
+    watcher = process_watcher()
+    subscription = watcher.watch(source, question, partial(_settle_soon, loop, settle))
     try:
         async with asyncio.timeout(timeout):
             return _given(await answer)
     finally:
-        watcher.withdraw(ticket)
+        watcher.cancel(subscription)
 
 
 def _settle_soon(loop: asyncio.AbstractEventLoop, settle: Callable[[Any], None], value: Any) -> None:

@@ -174,7 +174,7 @@ def import_history(history: dict[str, Any], *, activate: bool = False) -> RunHan
             f"Run {row.id} cannot be imported: it, its idempotency key or one of its tokens is here already ({error})."
         ) from None
     if not ended:
-        database.ring(database.WORK, [row.id])
+        database.notify(database.WORK, [row.id])
     return RunHandle(row.id)
 
 

@@ -30,7 +30,7 @@ from ..services.creation import create_runs
 from ..services.runs import NewRun
 from ..store import database
 from ..store.event_log import append, read
-from ..store.limits import check_size
+from ..store.limits import require_size
 from ..store.locking import lock_run, read_end, read_steps
 from ..store.transition import Transition
 from ..store.write import write
@@ -142,7 +142,7 @@ def _encode_input(workflow: Workflow[..., Any], input: Any) -> Encoded:
         raise TypeError('input= takes {"args": [...], "kwargs": {...}}, or a list of args.')
     args, kwargs = list(input.get("args", [])), dict(input.get("kwargs", {}))
     workflow.check_arguments(args, kwargs)
-    return check_size(dumps({"args": args, "kwargs": kwargs}))
+    return require_size(dumps({"args": args, "kwargs": kwargs}))
 
 
 def _created(run_id: str, original: Record, input: Encoded | None, *, keep_seed: bool) -> Record:
@@ -204,7 +204,7 @@ def _start_afresh(source: Transition, plan: ForkPlan) -> str:
         timeout=allowed_time(source),
         forked_from=run.id,
     )
-    return create_runs([new], ring=True)[0]
+    return create_runs([new], notify=True)[0]
 
 
 def _insert_run(source: Transition, plan: ForkPlan, folded: Fold) -> Run:
@@ -235,7 +235,7 @@ def _go_on(fork: Run, plan: ForkPlan, folded: Fold) -> None:
     running = [key for key, step in folded.steps.items() if step.status == StepStatus.RUNNING]
     read_steps(transition, running)
     for correlation_id in running:
-        steps.hand_back_step(transition, transition.picture.steps[correlation_id])
+        steps.release_step(transition, transition.entities.steps[correlation_id])
     children = current_children(plan.run_id, folded.open_children)
     for correlation_id in folded.open_children:
         child = children.get(correlation_id)
@@ -247,7 +247,7 @@ def _go_on(fork: Run, plan: ForkPlan, folded: Fold) -> None:
             )
         _child_ended(transition, correlation_id, folded, child)
     transition.run.wake_at = transition.now
-    transition.rings.add(transition.run.id)
+    transition.wake.add(transition.run.id)
     write([transition])
 
 

@@ -274,7 +274,7 @@ def _repair_children(locked: Transition, folded: Fold) -> list[str]:
             )
             done.append(f"{name} had an event and no run")
         elif row.completed_at is not None and not _objects(Outbox).filter(run_id=row.pk, target=locked.run.id).exists():
-            outbox.owe_end_again(row.pk, locked.run.id, locked.now)
+            outbox.queue_child_ended_again(row.pk, locked.run.id, locked.now)
             done.append(f"{name} has ended and its parent was not told")
     return done
 

@@ -53,9 +53,9 @@ def retry_run(transition: Transition, plan: RetryPlan) -> None:
     _reopen_hooks(transition, folded)
     _settle_debts(transition, folded)
     run.wake_at = transition.now
-    transition.wide = True
-    transition.rings.add(transition.run.id)
-    transition.news.append(run.id)
+    transition.run_changed = True
+    transition.wake.add(transition.run.id)
+    transition.changed.append(run.id)
 
 
 def _reopen_steps(transition: Transition, folded: Fold, failed: Collection[str]) -> None:
@@ -74,7 +74,7 @@ def _reopen_steps(transition: Transition, folded: Fold, failed: Collection[str])
             transition.change_step(step)
         if step.correlation_id in failed:
             step.failures = step.losses = 0
-        transition.picture.steps[step.correlation_id] = step
+        transition.entities.steps[step.correlation_id] = step
 
 
 def _reopen_waits(transition: Transition, folded: Fold) -> None:
@@ -83,7 +83,7 @@ def _reopen_waits(transition: Transition, folded: Fold) -> None:
         if wait.correlation_id in wanted and wait.status == WaitStatus.CANCELLED:
             wait.status, wait.completed_at = WaitStatus.WAITING, None
             transition.change_wait(wait)
-            transition.picture.add_wait(wait)
+            transition.entities.add_wait(wait)
 
 
 def _reopen_hooks(transition: Transition, folded: Fold) -> None:
@@ -113,4 +113,4 @@ def _settle_debts(transition: Transition, folded: Fold) -> None:
                 f"The child {correlation_id} of run {run.id} has been pruned; its end is unknown."
             )
         if child.status in TERMINAL_RUN:
-            outbox.owe_end_again(child.pk, run.id, transition.now)
+            outbox.queue_child_ended_again(child.pk, run.id, transition.now)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.db.models import F, Model, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from ..serialization.plain_json import to_plain
 
 M = TypeVar("M", bound=Model)
@@ -27,4 +27,4 @@ def with_text(queryset: QuerySet[M], *names: str) -> QuerySet[M]:
 def plain_column(row: Any, name: str) -> Any:
     """A column of a row from :func:`with_text`, as plain JSON."""
     text: str | None = getattr(row, f"text_{name}")
-    return None if text is None else to_plain(unseal(text))
+    return None if text is None else to_plain(decrypt(text))

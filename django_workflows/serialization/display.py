@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import F, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from .encryption import unseal
+from .encryption import decrypt
 
 #: characters of one value on a page; the whole of it can be downloaded
 LIMIT = 20_000
@@ -25,7 +25,7 @@ def plain(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return unseal(text)
+        return decrypt(text)
     except ImproperlyConfigured:
         return _UNREADABLE
     except Exception as error:

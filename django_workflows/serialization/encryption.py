@@ -37,13 +37,13 @@ def _fernet() -> Any:
     return _cipher
 
 
-def seal(text: str) -> str:
+def encrypt(text: str) -> str:
     """Encoded text as it goes into a column."""
     cipher = _cipher if _read else _fernet()
     return text if cipher is None else PREFIX + cipher.encrypt(text.encode()).decode("ascii")
 
 
-def unseal(text: str) -> str:
+def decrypt(text: str) -> str:
     """A column's text as encoded JSON."""
     if not text.startswith(PREFIX):
         return text

@@ -12,7 +12,7 @@ the entity, **record** the event, set the **wake**. The caller opens the transac
     event_log   append(), read()
     runs steps waits hooks children attributes streams   one verb per transition
     decisions   a body's commands -> those verbs
-    write       transitions -> tables: write_plain (ORM, the reference) and write_fast (one PostgreSQL statement)
+    write       transitions -> tables: write_orm (ORM, the reference) and write_sql (one PostgreSQL statement)
     leases      worker rows, liveness, rescue
     outbox      what one run owes another
     retention   pruning and erasure

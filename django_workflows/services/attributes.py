@@ -26,5 +26,5 @@ def set_attributes(
             f"A run takes at most {MAX_KEYS} attributes; this would make {len(kept)}. Remove some with None."
         )
     run.attributes = kept
-    transition.wide = True
+    transition.run_changed = True
     append(transition, events.AttributesSet(attributes), correlation_id)

@@ -28,7 +28,7 @@ def start_child(transition: Transition, command: StartChild) -> None:
     create_runs([_new_run(transition, command)])
     args, kwargs = steps.split_input(command.input)
     append(transition, events.ChildStarted(command.workflow, command.child, args, kwargs), command.correlation_id)
-    transition.rings.add(command.child)
+    transition.wake.add(command.child)
 
 
 def _new_run(transition: Transition, command: StartChild) -> NewRun:
@@ -41,7 +41,7 @@ def _new_run(transition: Transition, command: StartChild) -> NewRun:
         id=command.child,
         workflow=command.workflow,
         input=command.input,
-        queue=options.get("queue") or (queue_of(definition) if definition else transition.run.queue),
+        queue=options.get("queue") or (queue_for(definition) if definition else transition.run.queue),
         priority=options.get("priority") or 0,
         attributes=attributes,
         run_after=delay(options.get("run_after")),
@@ -62,7 +62,7 @@ def current_children(parent_id: str, correlation_ids: Collection[str]) -> dict[s
 # --- what start options mean -----------------------------------------------------------------------------------------
 
 
-def queue_of(workflow: Workflow[..., Any]) -> str:
+def queue_for(workflow: Workflow[..., Any]) -> str:
     """The workflow's own queue; ``DEFAULT_QUEUE`` stands in for ``"default"``."""
     return str(conf.settings.DEFAULT_QUEUE) if workflow.queue == "default" else workflow.queue
 

@@ -40,7 +40,7 @@ def continue_as_new(transition: Transition, command: ContinueAsNew) -> None:
     create_runs([successor])
     run.parent_id = None  # in this transition only: the parent is not told of this end
     runs.end_run(transition, CompleteRun("", output=dumps({"continued_as": successor.id})))
-    transition.rings.add(successor.id)
+    transition.wake.add(successor.id)
 
 
 def allowed_time(transition: Transition) -> timedelta | None:

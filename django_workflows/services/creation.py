@@ -12,14 +12,14 @@ from ..eventlog.statuses import RunStatus
 from ..exceptions import EntityConflictError
 from ..models import Event, Run
 from ..serialization import Encoded, canonical, dumps
-from ..serialization.encryption import seal
+from ..serialization.encryption import encrypt
 from ..store import database
 from .runs import NewRun
 
 _BATCH = 1000
 
 #: one run, a value per parameter. Short: it is parsed and planned anew at each start.
-_FAST_ONE = """
+_INSERT_ONE = """
 WITH run AS (
     INSERT INTO django_workflows_run (id, workflow, queue, priority, status, input, error_code, attributes,
         idempotency_key, parent_id, parent_correlation_id, detached, forked_from, continued_from, seed, code_version,
@@ -32,11 +32,11 @@ WITH run AS (
 )
 INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
 SELECT id, 1, 'run_created', '', %s, 0, created_at FROM run
-RETURNING run_id{ring}
+RETURNING run_id{notify}
 """
 
 #: several runs, an array per column
-_FAST = """
+_INSERT_MANY = """
 WITH clock AS (SELECT {now} AS now), new AS (
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
         %s::text[], %s::bool[], %s::text[], %s::text[], %s::text[], %s::interval[], %s::timestamptz[], %s::interval[],
@@ -58,11 +58,11 @@ WITH clock AS (SELECT {now} AS now), new AS (
     INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
     SELECT run.id, 1, 'run_created', '', new.data, 0, clock.now FROM run JOIN new USING (id), clock
 )
-SELECT run.id{ring} FROM run
+SELECT run.id{notify} FROM run
 """
 
 
-def create_runs(runs: Sequence[NewRun], *, ring: bool = False) -> list[str]:
+def create_runs(runs: Sequence[NewRun], *, notify: bool = False) -> list[str]:
     """Insert the runs and their ``run_created`` events, all or nothing; join the caller's transaction if there is one.
 
     Returns the runs' ids in order. With an idempotency key that is taken it is the id of the run that has it, provided
@@ -77,8 +77,8 @@ def create_runs(runs: Sequence[NewRun], *, ring: bool = False) -> list[str]:
     with db_transaction.atomic(using=database.alias()) if many else _Nothing():
         for start in range(0, len(runs), _BATCH):
             batch = runs[start : start + _BATCH]
-            insert = _insert_fast if database.is_postgresql() else _insert_plain
-            created = insert(batch, ring)
+            insert = _insert_sql if database.is_postgresql() else _insert_orm
+            created = insert(batch, notify)
             ids.extend(run.id if run.id in created else _existing(run) for run in batch)
     return ids
 
@@ -88,13 +88,13 @@ class _Nothing:
     def __exit__(self, *_: object) -> None: ...
 
 
-def _insert_fast(runs: Sequence[NewRun], ring: bool) -> set[str]:
-    bell = f", pg_notify('{database.WORK}', {{payload}})" if ring and _listening() else ""
-    text, values = _one_statement(runs[0], bell) if len(runs) == 1 else _many_statement(runs, bell)
+def _insert_sql(runs: Sequence[NewRun], notify: bool) -> set[str]:
+    notice = f", pg_notify('{database.WORK}', {{payload}})" if notify and _listening() else ""
+    text, values = _one_statement(runs[0], notice) if len(runs) == 1 else _many_statement(runs, notice)
     return {row[0] for row in database.execute(text, values)}
 
 
-def _one_statement(run: NewRun, bell: str) -> tuple[str, list[Any]]:
+def _one_statement(run: NewRun, notice: str) -> tuple[str, list[Any]]:
     now = wake_at = database.sql_now("statement_timestamp()")
     deadline_at = "NULL"
     delay: list[Any] = []
@@ -106,12 +106,14 @@ def _one_statement(run: NewRun, bell: str) -> tuple[str, list[Any]]:
         deadline_at = f"{wake_at} + %s"
         times += [*delay, run.timeout]
     *values, data = (column[0] for name, column in _columns([run]).items() if name not in _TIMES)
-    text = _FAST_ONE.format(now=now, wake_at=wake_at, deadline_at=deadline_at, ring=bell.format(payload="run_id"))
+    text = _INSERT_ONE.format(now=now, wake_at=wake_at, deadline_at=deadline_at, notify=notice.format(payload="run_id"))
     return text, [*values, *times, data]
 
 
-def _many_statement(runs: Sequence[NewRun], bell: str) -> tuple[str, list[Any]]:
-    return _FAST.format(now=database.sql_now(), ring=bell.format(payload="''")), list(_columns(runs).values())
+def _many_statement(runs: Sequence[NewRun], notice: str) -> tuple[str, list[Any]]:
+    return _INSERT_MANY.format(now=database.sql_now(), notify=notice.format(payload="''")), list(
+        _columns(runs).values()
+    )
 
 
 _TIMES = ("delay", "not_before", "timeout")
@@ -124,7 +126,7 @@ def _columns(runs: Sequence[NewRun]) -> dict[str, list[Any]]:
         "workflow": [run.workflow for run in runs],
         "queue": [run.queue for run in runs],
         "priority": [run.priority for run in runs],
-        "input": [seal(run.input) for run in runs],
+        "input": [encrypt(run.input) for run in runs],
         "attributes": [str(dumps(run.attributes)) for run in runs],
         "idempotency_key": [run.idempotency_key for run in runs],
         "parent_id": [run.parent_id for run in runs],
@@ -136,7 +138,7 @@ def _columns(runs: Sequence[NewRun]) -> dict[str, list[Any]]:
         "delay": [run.run_after if isinstance(run.run_after, timedelta) else timedelta(0) for run in runs],
         "not_before": [run.run_after if isinstance(run.run_after, datetime) else None for run in runs],
         "timeout": [run.timeout for run in runs],
-        "data": [seal(run.created_event().encode()) for run in runs],
+        "data": [encrypt(run.created_event().encode()) for run in runs],
     }
 
 
@@ -146,7 +148,7 @@ def _listening() -> bool:
     return bool(conf.settings.LISTEN)
 
 
-def _insert_plain(runs: Sequence[NewRun], ring: bool) -> set[str]:
+def _insert_orm(runs: Sequence[NewRun], notify: bool) -> set[str]:
     """The same rows through the ORM."""
     alias = database.alias()
     with db_transaction.atomic(using=alias):

@@ -28,7 +28,7 @@ def _create_step(transition: Transition, command: commands.CreateStep) -> None:
 
 
 def _cancel_step(transition: Transition, command: commands.CancelStep) -> None:
-    step = transition.picture.steps.get(command.correlation_id)
+    step = transition.entities.steps.get(command.correlation_id)
     steps.cancel_step(transition, step, command.correlation_id)
 
 

@@ -16,7 +16,7 @@ from ..exceptions import HookNotFoundError
 from ..models import Event as EventModel
 from ..models import Hook
 from ..serialization import Encoded
-from ..serialization.encryption import seal
+from ..serialization.encryption import encrypt
 from ..store import database
 from ..store.event_log import append
 from ..store.rows import HookRow
@@ -47,7 +47,7 @@ def create_hook(
         append(transition, events.HookConflict(token, owner), correlation_id)
         return
     transition.now = max(transition.now, database.now())
-    transition.picture.hooks[correlation_id] = hook
+    transition.entities.hooks[correlation_id] = hook
     append(transition, events.HookCreated(token, is_webhook, metadata), correlation_id)
 
 
@@ -111,7 +111,7 @@ def receive_hook(
         idempotency_key=idempotency_key,
     )
     run.wake_at = transition.now
-    transition.rings.add(run.id)
+    transition.wake.add(run.id)
     return _event(run.id, record, idempotency_key)
 
 
@@ -130,7 +130,7 @@ WITH locked AS MATERIALIZED (
 )
 INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
 SELECT id, last_sequence, 'hook_received', correlation_id, %s, life, last_event_at FROM run
-RETURNING run_id, sequence, correlation_id, created_at{ring}
+RETURNING run_id, sequence, correlation_id, created_at{notify}
 """
 
 
@@ -140,9 +140,9 @@ def receive_at_once(token: str, payload: Encoded) -> EventModel | None:
     None: there is no such hook, or it has options.
     """
     data = events.HookReceived(payload, None).encode()
-    ring = f", pg_notify('{database.WORK}', run_id)" if conf.settings.LISTEN else ""
-    text = _RECEIVE.format(now=database.sql_now(), ring=ring)
-    for run_id, sequence, correlation_id, created_at, *_ in database.execute(text, [token, seal(data)]):
+    notice = f", pg_notify('{database.WORK}', run_id)" if conf.settings.LISTEN else ""
+    text = _RECEIVE.format(now=database.sql_now(), notify=notice)
+    for run_id, sequence, correlation_id, created_at, *_ in database.execute(text, [token, encrypt(data)]):
         record = Record(sequence, events.HookReceived.type, correlation_id, data, database.aware(created_at))
         return _event(run_id, record, None)
     return None
@@ -166,7 +166,7 @@ def _events(run_id: str) -> Any:
 
 def dispose_hook(transition: Transition, correlation_id: str) -> bool:
     """The hook takes no more payloads and its token is free. False: it was disposed before, or lost its conflict."""
-    hook = transition.picture.hooks.pop(correlation_id, None)
+    hook = transition.entities.hooks.pop(correlation_id, None)
     if hook is None:
         return False
     _dispose(transition, [hook])
@@ -182,14 +182,14 @@ def dispose_by_token(transition: Transition, token: str) -> None:
     Hook.objects.filter(pk=hook.pk).update(disposed_at=transition.now)
     append(transition, events.HookDisposed(outside=True), hook.correlation_id)
     transition.run.wake_at = transition.now
-    transition.rings.add(transition.run.id)
+    transition.wake.add(transition.run.id)
 
 
 def drop_hooks(transition: Transition) -> None:
     """The run has ended; the terminal event implies that its hooks are disposed."""
-    if transition.picture.hooks:
-        _dispose(transition, list(transition.picture.hooks.values()))
-        transition.picture.hooks.clear()
+    if transition.entities.hooks:
+        _dispose(transition, list(transition.entities.hooks.values()))
+        transition.entities.hooks.clear()
 
 
 def _dispose(transition: Transition, hooks: list[HookRow]) -> None:

@@ -1,6 +1,6 @@
 """What one run's transition owes another run.
 
-A transition never locks a second run. It leaves a row here in its own transaction; ``deliver`` takes the rows up
+A transition never locks a second run. It leaves a row here in its own transaction; ``flush_outbox`` takes the rows up
 later, each in a transaction that locks the other run, applies it if it is not applied yet, and removes the row.
 """
 
@@ -22,7 +22,7 @@ from ..eventlog.fold import encoded
 from ..eventlog.statuses import RunStatus
 from ..models import Event, Outbox, Run
 from ..serialization import Encoded, dumps
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from ..store import database
 from ..store.event_log import append
 from ..store.locking import lock_run, lock_runs, read_end
@@ -38,7 +38,7 @@ CANCEL_CHILD = "cancel_child"
 _CANCELLED_AT_ONCE = 100
 
 
-def owe_end(transition: Transition) -> None:
+def queue_child_ended(transition: Transition) -> None:
     """The run has ended: its parent is told, and children that were not detached are cancelled with a cancelled run."""
     run = transition.run
     if run.parent_id is not None:
@@ -47,7 +47,7 @@ def owe_end(transition: Transition) -> None:
         transition.outbox.append((CANCEL_CHILD, run.id, dumps({"parent": run.id})))
 
 
-def owe_end_again(child_id: str, parent_id: str, now: datetime) -> None:
+def queue_child_ended_again(child_id: str, parent_id: str, now: datetime) -> None:
     """The parent asks once more how a child ended that has ended already: it begins another life."""
     payload = _end(child_id, *read_end(child_id))
     Outbox.objects.create(kind=CHILD_ENDED, run_id=child_id, target=parent_id, payload=payload, created_at=now)
@@ -59,7 +59,7 @@ def _end(child_id: str, status: str, output: Encoded | None, error: Encoded | No
     return Encoded("{" + ",".join(parts) + "}")
 
 
-def deliver(limit: int = 100) -> int:
+def flush_outbox(limit: int = 100) -> int:
     """Deliver what is owed, oldest first. Returns how many rows were taken up; any number of workers may call it.
 
     Ends of children are recorded together, one by one if that fails; the rest each in a transaction of its own.
@@ -106,10 +106,10 @@ def _deliver_ends(pks: Sequence[int]) -> int:
     """Each child's end becomes an event in its parent's log, once. Parents are locked in the order of their ids."""
     with db_transaction.atomic(using=database.alias()):
         ends = _lock_ends(pks)
-        parents = {parent.run.id: parent for parent in lock_runs(sorted({e.parent_id for e in ends}), pictures=False)}
-        news = [end for end in ends if end.parent_id in parents and not parents[end.parent_id].run.ended]
-        recorded = _recorded(parents, news)
-        for end in news:
+        parents = {parent.run.id: parent for parent in lock_runs(sorted({e.parent_id for e in ends}), entities=False)}
+        pending = [end for end in ends if end.parent_id in parents and not parents[end.parent_id].run.ended]
+        recorded = _recorded(parents, pending)
+        for end in pending:
             if (end.parent_id, end.correlation_id) not in recorded:
                 recorded.add((end.parent_id, end.correlation_id))
                 _record_end(parents[end.parent_id], end)
@@ -126,7 +126,7 @@ def _lock_ends(pks: Sequence[int]) -> list[_End]:
     children = Run.objects.filter(pk__in=[run_id for _, run_id, _, _ in found]).values_list(*columns)
     about = {run_id: (correlation_id, bool(continued)) for run_id, correlation_id, continued in children}
     return [
-        _End(pk, run_id, target, *about[run_id], payload=json.loads(unseal(raw))) for pk, run_id, target, raw in found
+        _End(pk, run_id, target, *about[run_id], payload=json.loads(decrypt(raw))) for pk, run_id, target, raw in found
     ]
 
 
@@ -138,7 +138,7 @@ def _record_end(parent: Transition, end: _End) -> None:
         event = events.ChildFailed(child_id, encoded(payload["error"]), payload["status"] == RunStatus.CANCELLED)
     append(parent, event, end.correlation_id)
     parent.run.wake_at = parent.now
-    parent.rings.add(parent.run.id)
+    parent.wake.add(parent.run.id)
 
 
 def _recorded(parents: Mapping[str, Transition], ends: Sequence[_End]) -> set[tuple[str, str]]:

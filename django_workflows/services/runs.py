@@ -79,7 +79,7 @@ def start_run(transition: Transition, worker_id: str | None, code_version: str) 
     run.status = RunStatus.RUNNING
     run.started_at = transition.now
     run.code_version = code_version
-    transition.wide = True
+    transition.run_changed = True
     transition.after_commit.append("run_started")
 
 
@@ -99,8 +99,8 @@ def request_cancel(transition: Transition, reason: str | None, *, force: bool) -
     append(transition, events.RunCancelRequested(reason, force))
     run.cancel_requested_at = run.cancel_requested_at or transition.now
     run.wake_at = transition.now
-    transition.wide = True
-    transition.rings.add(run.id)
+    transition.run_changed = True
+    transition.wake.add(run.id)
     if force:
         end_run(transition, None)
     return True
@@ -112,7 +112,7 @@ def time_out_run(transition: Transition) -> None:
     assert run.deadline_at is not None
     append(transition, events.RunTimedOut(run.deadline_at))
     run.timed_out_at = transition.now
-    transition.wide = True
+    transition.run_changed = True
 
 
 def is_overdue(transition: Transition) -> bool:
@@ -203,24 +203,24 @@ def _set_status(transition: Transition, status: RunStatus) -> None:
     run.status = status
     run.completed_at = transition.now
     run.blocked_reason, run.blocked_until, run.blocked_count = "", None, 0
-    transition.wide = True
-    transition.news.append(run.id)
+    transition.run_changed = True
+    transition.changed.append(run.id)
     transition.after_commit.append(f"run_{status.value}")
 
 
 def _close(transition: Transition) -> None:
     """Pending steps and open waits become cancelled, hooks are disposed, the parent is told. Running steps may finish."""
-    run, picture = transition.run, transition.picture
-    for step in list(picture.steps.values()):
+    run, entities = transition.run, transition.entities
+    for step in list(entities.steps.values()):
         if step.status == StepStatus.PENDING:
             steps.drop_step(transition, step)
-    for wait in list(picture.waits.values()):
+    for wait in list(entities.waits.values()):
         waits.drop_wait(transition, wait)
     hooks.drop_hooks(transition)
     run.wake_at = None
     retention = retention_of(run.workflow)
     run.expires_at = None if retention is None else transition.now + timedelta(seconds=retention)
-    outbox.owe_end(transition)
+    outbox.queue_child_ended(transition)
 
 
 def retention_of(workflow: str) -> float | None:
@@ -249,7 +249,7 @@ def block_run(transition: Transition, reason: str, code_version: str, *, at_leas
     run.blocked_version = code_version
     run.blocked_until = transition.now + timedelta(seconds=delay)
     run.wake_at = run.wake_at or transition.now
-    transition.wide = True
+    transition.run_changed = True
     transition.after_commit.append("run_blocked")
 
 
@@ -262,8 +262,8 @@ def unblock_run(transition: Transition) -> None:
         raise EntityConflictError(f"Run {run.id} is not blocked.")
     run.blocked_until = None
     run.wake_at = transition.now
-    transition.wide = True
-    transition.rings.add(run.id)
+    transition.run_changed = True
+    transition.wake.add(run.id)
 
 
 def clear_block(transition: Transition) -> None:
@@ -271,7 +271,7 @@ def clear_block(transition: Transition) -> None:
     run = transition.run
     if run.blocked_reason or run.blocked_count:
         run.blocked_reason, run.blocked_until, run.blocked_count, run.blocked_version = "", None, 0, ""
-        transition.wide = True
+        transition.run_changed = True
 
 
 def set_wake(transition: Transition, *, undelivered: bool) -> None:
@@ -282,7 +282,7 @@ def set_wake(transition: Transition, *, undelivered: bool) -> None:
     elif undelivered:
         run.wake_at = transition.now
     else:
-        run.wake_at = transition.picture.next_due(timedelta(seconds=conf.settings.CANCEL_GRACE))
+        run.wake_at = transition.entities.next_due(timedelta(seconds=conf.settings.CANCEL_GRACE))
 
 
 def require_active(transition: Transition) -> None:

@@ -14,7 +14,7 @@ from ..exceptions import EntityConflictError, WorkerLostError
 from ..serialization import Encoded, encode_error
 from ..store.event_log import append
 from ..store.rows import StepRow
-from ..store.transition import ANY, Transition
+from ..store.transition import ANY_STEP, Transition
 from ..values.ids import step_id
 
 
@@ -25,7 +25,7 @@ def create_step(transition: Transition, correlation_id: str, name: str, input: E
         step_id(), run.id, correlation_id, name, StepStatus.PENDING, input, None, None,
         0, 0, 0, queue, run.priority, now, None, now, None, None,
     )  # fmt: skip
-    transition.picture.steps[correlation_id] = step
+    transition.entities.steps[correlation_id] = step
     transition.new_steps[step.id] = step
     args, kwargs = split_input(input)
     append(transition, events.StepCreated(name, args, kwargs, queue), correlation_id)
@@ -105,7 +105,7 @@ def lose_step(transition: Transition, step: StepRow) -> None:
         _back_to_pending(transition, step, encode_error(lost), transition.now + pause, lost=True)
 
 
-def hand_back_step(transition: Transition, step: StepRow, pause: timedelta = timedelta(0)) -> None:
+def release_step(transition: Transition, step: StepRow, pause: timedelta = timedelta(0)) -> None:
     """A worker gives a step back: it stops, or has no room for it after all. No failure, and no loss that counts."""
     error = encode_error(WorkerLostError("The worker gave the step back."))
     _back_to_pending(transition, step, error, transition.now + pause, lost=True)
@@ -138,7 +138,7 @@ def _end(transition: Transition, step: StepRow, status: StepStatus) -> None:
     step.status = status
     step.completed_at = transition.now
     transition.change_step(step)
-    transition.picture.steps.pop(step.correlation_id, None)
+    transition.entities.steps.pop(step.correlation_id, None)
 
 
 def _back_to_pending(transition: Transition, step: StepRow, error: Encoded, at: datetime, *, lost: bool) -> None:
@@ -152,7 +152,7 @@ def _back_to_pending(transition: Transition, step: StepRow, error: Encoded, at: 
     transition.change_step(step)
     append(transition, events.StepRetrying(step.attempt, error, at, lost), step.correlation_id)
     if at <= transition.now:
-        transition.rings.add(ANY)
+        transition.wake.add(ANY_STEP)
 
 
 def _wake(transition: Transition) -> None:

@@ -16,7 +16,7 @@ def create_wait(transition: Transition, correlation_id: str, due_at: datetime) -
     """The body sleeps until ``due_at`` (aware)."""
     now = transition.now
     wait = WaitRow(wait_id(), transition.run.id, correlation_id, WaitStatus.WAITING, due_at, now, None)
-    transition.picture.add_wait(wait)
+    transition.entities.add_wait(wait)
     transition.new_waits[wait.id] = wait
     append(transition, events.WaitCreated(due_at), correlation_id)
     return wait
@@ -32,7 +32,7 @@ def complete_wait(transition: Transition, wait: WaitRow, *, woken: bool = False)
 def complete_due_waits(transition: Transition) -> int:
     """Complete every wait of the run that is due, in the order of their due times. Returns how many."""
     count = 0
-    while (wait := transition.picture.first_wait()) is not None and wait.due_at <= transition.now:
+    while (wait := transition.entities.first_wait()) is not None and wait.due_at <= transition.now:
         complete_wait(transition, wait)
         count += 1
     return count
@@ -40,18 +40,18 @@ def complete_due_waits(transition: Transition) -> int:
 
 def wake_waits(transition: Transition, correlation_id: str | None = None) -> int:
     """End the run's open waits now, or one of them. Returns how many were ended; none is no error."""
-    waits = sorted(transition.picture.waits.values(), key=lambda wait: (wait.due_at, wait.correlation_id))
+    waits = sorted(transition.entities.waits.values(), key=lambda wait: (wait.due_at, wait.correlation_id))
     chosen = [wait for wait in waits if correlation_id in (None, wait.correlation_id)]
     for wait in chosen:
         complete_wait(transition, wait, woken=True)
     if chosen:
-        transition.rings.add(transition.run.id)
+        transition.wake.add(transition.run.id)
     return len(chosen)
 
 
 def cancel_wait(transition: Transition, correlation_id: str) -> bool:
     """The body no longer waits. False: the wait ended before."""
-    wait = transition.picture.waits.get(correlation_id)
+    wait = transition.entities.waits.get(correlation_id)
     if wait is None:
         return False
     _end(transition, wait, WaitStatus.CANCELLED)
@@ -68,4 +68,4 @@ def _end(transition: Transition, wait: WaitRow, status: WaitStatus) -> None:
     wait.status = status
     wait.completed_at = transition.now
     transition.change_wait(wait)
-    transition.picture.waits.pop(wait.correlation_id, None)
+    transition.entities.waits.pop(wait.correlation_id, None)

@@ -17,15 +17,15 @@ from django.db.models import Min, Q
 from ..eventlog.events import Record
 from ..eventlog.statuses import StepStatus
 from ..models import Outbox, Run, Step, Worker
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from . import database, locking
 from .event_log import read_many
-from .rows import RUN_COLUMNS, Picture
+from .rows import RUN_COLUMNS, OpenEntities
 from .transition import Transition
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
+class WorkerScope:
     """What a worker can take: ``queues`` None means all of them; names its code defines; its code version."""
 
     queues: tuple[str, ...] | None
@@ -43,14 +43,14 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Survey:
     """``now``: the database's time. Due times are None where nothing waits."""
 
     now: datetime
     next_run: datetime | None
     next_step: datetime | None
     dead_workers: tuple[str, ...]
-    owes: bool
+    outbox_pending: bool
     #: of the attempts asked about, those that are no longer current
     lapsed: tuple[str, ...]
 
@@ -100,25 +100,25 @@ FROM locked
 """
 
 
-def claim_these_runs(interest: Interest, run_ids: Sequence[str], execute: Any) -> list[Claimed]:
+def claim_these_runs(scope: WorkerScope, run_ids: Sequence[str], execute: Any) -> list[Claimed]:
     """Lock those of these runs that are due and that nobody else holds: somebody has just rung for them."""
     database.require_transaction()
-    queues = None if interest.queues is None else list(interest.queues)
-    values = [list(run_ids), list(interest.workflows), queues, queues]
+    queues = None if scope.queues is None else list(scope.queues)
+    values = [list(run_ids), list(scope.workflows), queues, queues]
     return [_claimed(row) for row in execute(_CLAIM_THESE.format(now=database.sql_now()), values)]
 
 
-def claim_due_runs(interest: Interest, limit: int, execute: Any) -> list[Claimed]:
+def claim_due_runs(scope: WorkerScope, limit: int, execute: Any) -> list[Claimed]:
     """Lock up to ``limit`` due runs, most urgent first, passing over those that somebody else holds.
 
-    The pictures are empty for runs that were never advanced; for the others the caller reads them where it must.
+    The open entities are not read: a run that was never advanced has none, and for the others the caller may have them.
     """
     database.require_transaction()
     if not database.is_postgresql():
-        return _claim_plain(interest, limit)
-    queues = None if interest.queues is None else list(interest.queues)
+        return _claim_orm(scope, limit)
+    queues = None if scope.queues is None else list(scope.queues)
     text = _CLAIM.format(now=database.sql_now())
-    values = [queues, queues, list(interest.workflows), interest.code_version, limit, limit]
+    values = [queues, queues, list(scope.workflows), scope.code_version, limit, limit]
     return [_claimed(row) for row in execute(text, values)]
 
 
@@ -127,33 +127,33 @@ def _claimed(row: Sequence[Any]) -> Claimed:
     transition = _transition(columns)
     log = None
     if created is not None:
-        log = [Record(1, "run_created", "", unseal(created), transition.run.created_at)]
+        log = [Record(1, "run_created", "", decrypt(created), transition.run.created_at)]
     return Claimed(transition, log)
 
 
 def _transition(row: Sequence[Any]) -> Transition:
     *columns, now = row
-    return Transition(Picture(locking.run_row(columns)), database.aware(now))
+    return Transition(OpenEntities(locking.run_row(columns)), database.aware(now))
 
 
-def _claim_plain(interest: Interest, limit: int) -> list[Claimed]:
+def _claim_orm(scope: WorkerScope, limit: int) -> list[Claimed]:
     ids = locking.due_run_ids(
         database.now(),
-        queues=interest.queues,
-        workflows=interest.workflows,
-        code_version=interest.code_version,
+        queues=scope.queues,
+        workflows=scope.workflows,
+        code_version=scope.code_version,
         limit=limit,
     )
-    found = locking.lock_runs(ids, skip_locked=True, pictures=False)
+    found = locking.lock_runs(ids, skip_locked=True, entities=False)
     logs = read_many([(t.run.id, 0) for t in found if t.run.last_sequence == 1])
     return [Claimed(t, logs.get(t.run.id)) for t in found]
 
 
 def lock_for_outcomes(run_ids: Sequence[str], execute: Any, *, skip_locked: bool = False) -> list[Transition]:
-    """Lock these runs in the order of their ids, waiting for them or passing over what is held; pictures are left out."""
+    """Lock these runs in the order of their ids, waiting for them or passing over what is held; open entities are not read."""
     database.require_transaction()
     if not database.is_postgresql():
-        return locking.lock_runs(run_ids, pictures=False)
+        return locking.lock_runs(run_ids, entities=False)
     return [_transition(row) for row in locking.lock_rows(run_ids, execute, skip_locked=skip_locked)]
 
 
@@ -175,22 +175,22 @@ LIMIT %s
 """
 
 
-def claimable_steps(interest: Interest, limit: int, execute: Any) -> list[tuple[str, str]]:
+def claimable_steps(scope: WorkerScope, limit: int, execute: Any) -> list[tuple[str, str]]:
     """Steps that could be started now, as (run id, correlation id), most urgent first: a hint, read again under lock."""
     if not database.is_postgresql():
-        rows = Step.objects.claimable(database.now()).filter(name__in=interest.steps)
-        if interest.queues is not None:
-            rows = rows.filter(queue__in=interest.queues)
+        rows = Step.objects.claimable(database.now()).filter(name__in=scope.steps)
+        if scope.queues is not None:
+            rows = rows.filter(queue__in=scope.queues)
         return list(rows.order_by("-priority", "available_at", "pk").values_list("run_id", "correlation_id")[:limit])
-    queues = None if interest.queues is None else list(interest.queues)
+    queues = None if scope.queues is None else list(scope.queues)
     text = _CLAIMABLE.format(now=database.sql_now())
-    return [tuple(row) for row in execute(text, [queues, queues, list(interest.steps), limit, limit])]
+    return [tuple(row) for row in execute(text, [queues, queues, list(scope.steps), limit, limit])]
 
 
-_LOOK_STEP_LANES = _STEP_LANES.replace("RECURSIVE ", "").replace("lanes", "step_lanes")
-_LOOK = f"""
+_SURVEY_STEP_LANES = _STEP_LANES.replace("RECURSIVE ", "").replace("lanes", "step_lanes")
+_SURVEY = f"""
 WITH {_RUN_LANES},
-{_LOOK_STEP_LANES}
+{_SURVEY_STEP_LANES}
 SELECT {{now}},
     (SELECT min(due.at) FROM lanes l, LATERAL (
         SELECT CASE WHEN r.blocked_until IS NULL OR r.blocked_version <> %s THEN r.wake_at
@@ -215,38 +215,40 @@ SELECT {{now}},
 """
 
 
-def look(interest: Interest, worker_id: str, in_hand: Sequence[tuple[str, int]], timeout: Any, execute: Any) -> Outlook:
+def survey(
+    scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[str, int]], timeout: Any, execute: Any
+) -> Survey:
     """One statement that says what there is to do: the base of the worker's loop, which rings only shorten."""
     if not database.is_postgresql():
-        return _look_plain(interest, worker_id, in_hand, timeout)
-    queues = None if interest.queues is None else list(interest.queues)
-    version = interest.code_version
+        return _survey_orm(scope, worker_id, in_flight, timeout)
+    queues = None if scope.queues is None else list(scope.queues)
+    version = scope.code_version
     values = [
-        version, list(interest.workflows), version, queues, queues, list(interest.steps), queues, queues, timeout,
-        [step_id for step_id, _ in in_hand], [attempt for _, attempt in in_hand], worker_id,
+        version, list(scope.workflows), version, queues, queues, list(scope.steps), queues, queues, timeout,
+        [step_id for step_id, _ in in_flight], [attempt for _, attempt in in_flight], worker_id,
     ]  # fmt: skip
-    now, next_run, next_step, dead, owes, lapsed = execute(_LOOK.format(now=database.sql_now()), values)[0]
+    now, next_run, next_step, dead, pending, lapsed = execute(_SURVEY.format(now=database.sql_now()), values)[0]
     moments = [None if moment is None else database.aware(moment) for moment in (now, next_run, next_step)]
-    return Outlook(moments[0], moments[1], moments[2], tuple(dead), owes, tuple(lapsed))  # type: ignore[arg-type]
+    return Survey(moments[0], moments[1], moments[2], tuple(dead), pending, tuple(lapsed))  # type: ignore[arg-type]
 
 
-def _look_plain(interest: Interest, worker_id: str, in_hand: Sequence[tuple[str, int]], timeout: Any) -> Outlook:
+def _survey_orm(scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[str, int]], timeout: Any) -> Survey:
     now = database.now()
-    runs = Run.objects.filter(wake_at__isnull=False, workflow__in=interest.workflows)
+    runs = Run.objects.filter(wake_at__isnull=False, workflow__in=scope.workflows)
     runs = runs.filter(
-        Q(blocked_until__isnull=True) | Q(blocked_until__lte=now) | ~Q(blocked_version=interest.code_version)
+        Q(blocked_until__isnull=True) | Q(blocked_until__lte=now) | ~Q(blocked_version=scope.code_version)
     )
-    steps = Step.objects.filter(status=StepStatus.PENDING, name__in=interest.steps)
-    if interest.queues is not None:
-        runs, steps = runs.filter(queue__in=interest.queues), steps.filter(queue__in=interest.queues)
+    steps = Step.objects.filter(status=StepStatus.PENDING, name__in=scope.steps)
+    if scope.queues is not None:
+        runs, steps = runs.filter(queue__in=scope.queues), steps.filter(queue__in=scope.queues)
     dead = Worker.objects.alive().filter(heartbeat_at__lt=now - timeout)
     current = Step.objects.filter(worker_id=worker_id, status=StepStatus.RUNNING)
     held = set(current.values_list("pk", "attempt"))
-    return Outlook(
+    return Survey(
         now,
         runs.aggregate(at=Min("wake_at"))["at"],
         steps.aggregate(at=Min("available_at"))["at"],
         tuple(dead.values_list("pk", flat=True)),
         Outbox.objects.exists(),
-        tuple(step_id for step_id, attempt in in_hand if (step_id, attempt) not in held),
+        tuple(step_id for step_id, attempt in in_flight if (step_id, attempt) not in held),
     )

@@ -15,7 +15,7 @@ from ..values import clock
 #: rung when a worker should look: a run is due or a step can be claimed. The payload is empty.
 WORK = "django_workflows_work"
 #: rung when somebody may be waiting for what was written: the payload is "<run id>" or "<run id> <stream name>"
-NEWS = "django_workflows_news"
+CHANGED = "django_workflows_news"
 
 
 Rows = Sequence[tuple[Any, ...]]
@@ -66,7 +66,7 @@ def aware(moment: datetime) -> datetime:
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
-def ring(channel: str, payloads: Iterable[str] = ("",), through: Execute | None = None) -> None:
+def notify(channel: str, payloads: Iterable[str] = ("",), through: Execute | None = None) -> None:
     """NOTIFY at commit. A hint only: losing it costs at most one poll interval. ``through``: another way than Django's."""
     if is_postgresql() and conf.settings.LISTEN:
         values = [channel, sorted(set(payloads))]

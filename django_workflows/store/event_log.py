@@ -8,7 +8,7 @@ from .. import conf
 from ..eventlog.events import AFTER_END, Event, Record
 from ..exceptions import CorruptedEventLogError, FenceConflictError, PayloadTooLargeError, RunNotActiveError
 from ..models import Event as EventModel
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from . import database
 from .database import Execute
 from .transition import EventRow, Transition
@@ -65,7 +65,7 @@ def read_many(positions: Sequence[tuple[str, int]], execute: Execute | None = No
     if execute is not None and positions:
         runs, after = zip(*positions, strict=True)
         for run_id, sequence, type, correlation_id, data, created_at in execute(_READ, [list(runs), list(after)]):
-            record = Record(sequence, type, correlation_id, unseal(data), database.aware(created_at))
+            record = Record(sequence, type, correlation_id, decrypt(data), database.aware(created_at))
             logs[run_id].append(record)
     else:
         for run_id, after_sequence in positions:

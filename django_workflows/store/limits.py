@@ -12,7 +12,7 @@ from ..models import Hook
 from ..serialization import Encoded
 
 
-def check_size(text: Encoded) -> Encoded:
+def require_size(text: Encoded) -> Encoded:
     """The text itself, unless it is too large (PayloadTooLargeError). Encoded text is ASCII: characters are bytes."""
     limit = conf.settings.MAX_PAYLOAD_BYTES
     if len(text) > limit:

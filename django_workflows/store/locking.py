@@ -1,4 +1,4 @@
-"""The one place where run rows are locked, and the pictures of their open entities read under that lock.
+"""The one place where run rows are locked, and their open entities read under that lock.
 
 Locks are ``FOR NO KEY UPDATE``, so that inserts which refer to the run do not queue behind them. SQLite has one writer
 at a time: with ``BEGIN IMMEDIATE`` the open transaction is the lock.
@@ -18,9 +18,9 @@ from ..eventlog.statuses import ACTIVE_STEP, WaitStatus
 from ..exceptions import RunNotFoundError
 from ..models import Hook, Run, Step, Wait
 from ..serialization import Encoded
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from . import database
-from .rows import HOOK_COLUMNS, RUN_COLUMNS, STEP_COLUMNS, WAIT_COLUMNS, HookRow, Picture, RunRow, StepRow, WaitRow
+from .rows import HOOK_COLUMNS, RUN_COLUMNS, STEP_COLUMNS, WAIT_COLUMNS, HookRow, OpenEntities, RunRow, StepRow, WaitRow
 from .transition import Transition
 
 Execute = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
@@ -28,7 +28,7 @@ _PAYLOADS = frozenset({"input", "output", "error"})
 
 
 def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, ...]]:
-    """The columns as they are stored: payload text is not decoded, only unsealed."""
+    """The columns as they are stored: payload text is not decoded, only decrypted."""
     raw = {f"raw_{name}": Cast(F(name), TextField()) for name in columns if name in _PAYLOADS}
     places = [i for i, name in enumerate(columns) if name in _PAYLOADS]
     names = [f"raw_{name}" if name in _PAYLOADS else name for name in columns]
@@ -39,7 +39,7 @@ def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, 
         values = list(row)
         for place in places:
             if values[place] is not None:
-                values[place] = Encoded(unseal(values[place]))
+                values[place] = Encoded(decrypt(values[place]))
         yield tuple(values)
 
 
@@ -48,12 +48,12 @@ def _of(model: type[Model]) -> QuerySet[Any]:
 
 
 def lock_run(run_id: str) -> Transition:
-    """Lock one run. The transition's time is read after the lock was won; its picture is empty.
+    """Lock one run. The transition's time is read after the lock was won; its entities are not read.
 
     Raises:
         RunNotFoundError: there is no such run.
     """
-    found = lock_runs([run_id], pictures=False)
+    found = lock_runs([run_id], entities=False)
     if not found:
         raise RunNotFoundError(run_id)
     return found[0]
@@ -62,22 +62,22 @@ def lock_run(run_id: str) -> Transition:
 def lock_whole_run(run_id: str) -> Transition:
     """Lock one run and read its open entities."""
     transition = lock_run(run_id)
-    fill([transition.picture])
+    read_entities([transition.entities])
     return transition
 
 
-def lock_runs(run_ids: Sequence[str], *, skip_locked: bool = False, pictures: bool = True) -> list[Transition]:
+def lock_runs(run_ids: Sequence[str], *, skip_locked: bool = False, entities: bool = True) -> list[Transition]:
     """Lock these runs in the order of their ids; those that do not exist are left out."""
     database.require_transaction()
     if database.is_postgresql():
         found = [
-            Transition(Picture(run_row(columns)), database.aware(now))
+            Transition(OpenEntities(run_row(columns)), database.aware(now))
             for *columns, now in lock_rows(run_ids, database.execute, skip_locked=skip_locked)
         ]
-        if pictures and found:
-            fill([transition.picture for transition in found])
+        if entities and found:
+            read_entities([transition.entities for transition in found])
         return found
-    return _lock_plain(run_ids, pictures=pictures)
+    return _lock_orm(run_ids, entities=entities)
 
 
 _LOCK = f"""
@@ -99,7 +99,7 @@ _MOMENTS = tuple(place for name, place in _PLACES.items() if name.endswith(("_at
 
 
 def run_row(columns: Sequence[Any]) -> RunRow:
-    """A row as hand-written SQL reads it: JSON still text, payloads sealed, times naive under ``USE_TZ = False``."""
+    """A row as hand-written SQL reads it: JSON still text, payloads encrypted, times naive under ``USE_TZ = False``."""
     values = list(columns)
     for place in _MOMENTS:
         if values[place] is not None and values[place].tzinfo is None:
@@ -109,26 +109,26 @@ def run_row(columns: Sequence[Any]) -> RunRow:
         values[_PLACES["attributes"]] = json.loads(attributes) if attributes != "{}" else {}
     for name in ("output", "error"):
         if values[_PLACES[name]] is not None:
-            values[_PLACES[name]] = Encoded(unseal(values[_PLACES[name]]))
+            values[_PLACES[name]] = Encoded(decrypt(values[_PLACES[name]]))
     return RunRow(*values)
 
 
-def _lock_plain(run_ids: Sequence[str], *, pictures: bool) -> list[Transition]:
+def _lock_orm(run_ids: Sequence[str], *, entities: bool) -> list[Transition]:
     """On SQLite the open transaction is the lock."""
     rows = _of(Run).filter(pk__in=run_ids).order_by("pk")
     runs = [RunRow(*row) for row in _values(rows, RUN_COLUMNS)]
     if not runs:
         return []
     now = database.now()
-    found = [Picture(run) for run in runs]
-    if pictures:
-        fill(found)
-    return [Transition(picture, now) for picture in found]
+    found = [OpenEntities(run) for run in runs]
+    if entities:
+        read_entities(found)
+    return [Transition(entities, now) for entities in found]
 
 
-def fill(pictures: Sequence[Picture]) -> None:
+def read_entities(found: Sequence[OpenEntities]) -> None:
     """Read the open entities of locked runs: three queries for all of them."""
-    by_run = {picture.run.id: picture for picture in pictures}
+    by_run = {entities.run.id: entities for entities in found}
     ids = list(by_run)
     for values in _values(
         _of(Step).filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk"), STEP_COLUMNS
@@ -144,40 +144,40 @@ def fill(pictures: Sequence[Picture]) -> None:
 
 
 def read_step(transition: Transition, step_id: str) -> StepRow | None:
-    """One step of the locked run, whatever its status; put into the picture where it is open."""
+    """One step of the locked run, whatever its status; among the open entities where it is one."""
     for values in _values(_of(Step).filter(pk=step_id, run_id=transition.run.id), STEP_COLUMNS):
         step = StepRow(*values)
         if step.status in ACTIVE_STEP:
-            transition.picture.steps[step.correlation_id] = step
+            transition.entities.steps[step.correlation_id] = step
         return step
     return None
 
 
 def read_steps(transition: Transition, correlation_ids: Sequence[str]) -> None:
-    """These steps of the locked run, where they are still open, into the picture."""
+    """These steps of the locked run, where they are still open, into its entities."""
     rows = _of(Step).filter(
         run_id=transition.run.id, correlation_id__in=correlation_ids, status__in=sorted(ACTIVE_STEP)
     )
     for values in _values(rows, STEP_COLUMNS):
         step = StepRow(*values)
-        transition.picture.steps[step.correlation_id] = step
+        transition.entities.steps[step.correlation_id] = step
 
 
 def read_waits(transition: Transition) -> None:
-    """The open waits of the locked run, into the picture."""
+    """The open waits of the locked run, into its entities."""
     rows = _of(Wait).filter(run_id=transition.run.id, status=WaitStatus.WAITING).order_by("pk")
     for values in _values(rows, WAIT_COLUMNS):
-        transition.picture.add_wait(WaitRow(*values))
+        transition.entities.add_wait(WaitRow(*values))
 
 
 def read_all_steps(transition: Transition) -> list[StepRow]:
-    """Every step of the locked run, ended or not; the picture is left as it is."""
+    """Every step of the locked run, ended or not; the open entities are left as they are."""
     rows = _of(Step).filter(run_id=transition.run.id).order_by("pk")
     return [StepRow(*values) for values in _values(rows, STEP_COLUMNS)]
 
 
 def read_all_waits(transition: Transition) -> list[WaitRow]:
-    """Every wait of the locked run, ended or not; the picture is left as it is."""
+    """Every wait of the locked run, ended or not; the open entities are left as they are."""
     rows = _of(Wait).filter(run_id=transition.run.id).order_by("pk")
     return [WaitRow(*values) for values in _values(rows, WAIT_COLUMNS)]
 

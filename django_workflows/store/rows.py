@@ -185,7 +185,7 @@ class HookRow:
             setattr(self, name, value)
 
 
-class Picture:
+class OpenEntities:
     """A run with its open entities by correlation id: pending and running steps, waiting waits, active hooks.
 
     It holds as long as the log has not grown behind its back, which ``run.last_sequence`` and ``run.last_event_at`` show.

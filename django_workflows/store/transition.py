@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from ..eventlog.events import Record
-from .rows import Picture, RunRow, StepRow, WaitRow
+from .rows import OpenEntities, RunRow, StepRow, WaitRow
 
-#: rings for whatever is due or claimable
-ANY = ""
+#: wakes workers for whatever is due or claimable
+ANY_STEP = ""
 
 
 @dataclass(slots=True)
@@ -26,25 +26,25 @@ class Transition:
     __slots__ = (
         "_expected_wake",
         "after_commit",
+        "changed",
         "changed_steps",
         "changed_waits",
+        "entities",
         "events",
         "expected_at",
         "expected_sequence",
         "new_steps",
         "new_waits",
-        "news",
         "now",
         "outbox",
-        "picture",
-        "rings",
         "run",
-        "wide",
+        "run_changed",
+        "wake",
     )
 
-    def __init__(self, picture: Picture, now: datetime) -> None:
-        self.picture = picture
-        self.run: RunRow = picture.run
+    def __init__(self, entities: OpenEntities, now: datetime) -> None:
+        self.entities = entities
+        self.run: RunRow = entities.run
         self.now = max(now, self.run.last_event_at)
         self.expected_sequence = self.run.last_sequence
         self.expected_at = self.run.last_event_at
@@ -57,22 +57,22 @@ class Transition:
         #: rows of ``Outbox``: (kind, target, payload)
         self.outbox: list[tuple[str, str, Any]] = []
         #: more than ``last_sequence``, ``last_event_at`` and ``wake_at`` of the run has changed
-        self.wide = False
-        #: whom other processes are rung for at the commit: runs that are due, ``ANY`` for steps that wait for any worker
-        self.rings: set[str] = set()
+        self.run_changed = False
+        #: whom other processes are rung for at the commit: runs that are due, ``ANY_STEP`` for steps that wait for any worker
+        self.wake: set[str] = set()
         #: somebody may be waiting for what this transition writes
-        self.news: list[str] = []
+        self.changed: list[str] = []
         #: signals to send once it is committed: (signal name, run)
         self.after_commit: list[str] = []
 
     @property
     def empty(self) -> bool:
-        return not (self.events or self.wide) and self.run.wake_at == self._expected_wake
+        return not (self.events or self.run_changed) and self.run.wake_at == self._expected_wake
 
-    def adopt(self, picture: Picture) -> None:
-        """Go on with a picture that is known to fit the locked row."""
-        picture.run = self.run
-        self.picture = picture
+    def adopt(self, entities: OpenEntities) -> None:
+        """Go on with a entities that is known to fit the locked row."""
+        entities.run = self.run
+        self.entities = entities
 
     def records(self, after: int) -> list[Record]:
         """The records appended in this transition whose sequence is higher than ``after``."""

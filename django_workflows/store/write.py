@@ -1,7 +1,7 @@
 """From transitions to tables: all rows of one or several transitions, all or nothing for each run.
 
-Two ways give the same rows (a test proves it): ``write_plain`` is the readable reference, through the ORM;
-``write_fast`` is one PostgreSQL statement for all of them, fenced by each run's ``last_sequence``.
+Two ways give the same rows (a test proves it): ``write_orm`` is the readable reference, through the ORM;
+``write_sql`` is one PostgreSQL statement for all of them, fenced by each run's ``last_sequence``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .transition import Transition
 
 
 def write(transitions: Sequence[Transition]) -> None:
-    """Store what was done to locked runs, in the caller's transaction, and ring for those whom it concerns."""
+    """Store what was done to locked runs, in the caller's transaction, and notify the processes that it concerns."""
     write_rows(transitions)
-    ring_for(transitions)
+    notify_others(transitions)
     for transition in transitions:
         if transition.after_commit:
             db_transaction.on_commit(partial(send_signals, [transition]), using=database.alias())
 
 
 def write_rows(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
-    """Only store: the caller rings and sends the signals when it has committed. ``execute``: its own way to the server."""
+    """Only store: the caller notifies and sends the signals when it has committed. ``execute``: its own way to the server."""
     database.require_transaction()
     changed = [transition for transition in transitions if not transition.empty]
     if not changed:
@@ -52,14 +52,14 @@ def write_outbox(transitions: Sequence[Transition]) -> None:
         Outbox.objects.bulk_create(rows)
 
 
-def ring_for(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
+def notify_others(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
     """NOTIFY, only where another process may have to wake."""
-    rings = set().union(*(transition.rings for transition in transitions))
-    if rings:
-        database.ring(database.WORK, rings, through=execute)
-    news = [item for transition in transitions for item in transition.news]
-    if news:
-        database.ring(database.NEWS, news, through=execute)
+    wake = set().union(*(transition.wake for transition in transitions))
+    if wake:
+        database.notify(database.WORK, wake, through=execute)
+    changed = [item for transition in transitions for item in transition.changed]
+    if changed:
+        database.notify(database.CHANGED, changed, through=execute)
 
 
 def send_signals(transitions: Sequence[Transition]) -> None:

@@ -9,9 +9,9 @@ from ..models import Event, Run, Step, Wait
 from .rows import StepRow, WaitRow
 from .transition import Transition
 
-_NARROW = ("last_sequence", "last_event_at", "wake_at")
-_WIDE = (
-    *_NARROW,
+_HEAD_CHANGES = ("last_sequence", "last_event_at", "wake_at")
+_ALL_CHANGES = (
+    *_HEAD_CHANGES,
     "status",
     "output",
     "error",
@@ -64,7 +64,7 @@ def write(transitions: Sequence[Transition]) -> None:
 
 def _write_run(transition: Transition) -> None:
     run = transition.run
-    names = _WIDE if transition.wide else _NARROW
+    names = _ALL_CHANGES if transition.run_changed else _HEAD_CHANGES
     updated = Run.objects.filter(
         pk=run.id, last_sequence=transition.expected_sequence, last_event_at=transition.expected_at
     ).update(**{name: getattr(run, name) for name in names})

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..exceptions import FenceConflictError
 from ..serialization import dumps
-from ..serialization.encryption import seal
+from ..serialization.encryption import encrypt
 from . import database
 from .database import Execute
 from .transition import Transition
@@ -24,22 +24,22 @@ from .transition import Transition
 _Column = tuple[str, str, Callable[[Any], Any]]
 
 
-def _sealed(name: str) -> Callable[[Any], Any]:
+def _encrypted(name: str) -> Callable[[Any], Any]:
     def read(row: Any) -> Any:
         value = getattr(row, name)
-        return None if value is None else seal(value)
+        return None if value is None else encrypt(value)
 
     return read
 
 
-def _columns(types: dict[str, str], sealed: frozenset[str] = frozenset()) -> list[_Column]:
-    return [(name, type, _sealed(name) if name in sealed else attrgetter(name)) for name, type in types.items()]
+def _columns(types: dict[str, str], encrypted: frozenset[str] = frozenset()) -> list[_Column]:
+    return [(name, type, _encrypted(name) if name in encrypted else attrgetter(name)) for name, type in types.items()]
 
 
 _PAYLOADS = frozenset({"input", "output", "error"})
-_NARROW = _columns({"last_sequence": "int", "last_event_at": "timestamptz", "wake_at": "timestamptz"})
-_WIDE = [
-    *_NARROW,
+_HEAD_CHANGES = _columns({"last_sequence": "int", "last_event_at": "timestamptz", "wake_at": "timestamptz"})
+_ALL_CHANGES = [
+    *_HEAD_CHANGES,
     *_columns(
         {
             "status": "text",
@@ -129,7 +129,7 @@ def fenced_statement(transitions: Sequence[Transition]) -> tuple[str, list[Any]]
     changed_steps = list(chain.from_iterable(t.changed_steps.values() for t in transitions))
     new_waits = list(chain.from_iterable(t.new_waits.values() for t in transitions))
     changed_waits = list(chain.from_iterable(t.changed_waits.values() for t in transitions))
-    wide = any(t.wide for t in transitions)
+    run_changed = any(t.run_changed for t in transitions)
     keyed = any(row.idempotency_key is not None for t in transitions for row in t.events)
     values: list[Any] = [
         [t.run.id for t in transitions],
@@ -137,7 +137,7 @@ def fenced_statement(transitions: Sequence[Transition]) -> tuple[str, list[Any]]
         [t.expected_at for t in transitions],
     ]
     runs = [t.run for t in transitions]
-    values += [list(map(read, runs)) for _, _, read in (_WIDE if wide else _NARROW)]
+    values += [list(map(read, runs)) for _, _, read in (_ALL_CHANGES if run_changed else _HEAD_CHANGES)]
     values += _event_values(transitions, keyed)
     for rows, columns in (
         (new_steps, _NEW_STEP),
@@ -149,7 +149,7 @@ def fenced_statement(transitions: Sequence[Transition]) -> tuple[str, list[Any]]
             values += [list(map(read, rows)) for _, _, read in columns]
     has_events = any(t.events for t in transitions)
     text = _statement(
-        wide, has_events, keyed, bool(new_steps), bool(changed_steps), bool(new_waits), bool(changed_waits)
+        run_changed, has_events, keyed, bool(new_steps), bool(changed_steps), bool(new_waits), bool(changed_waits)
     )
     return text, values
 
@@ -165,7 +165,7 @@ def _event_values(transitions: Sequence[Transition], keyed: bool) -> list[list[A
         [record.sequence for record in records],
         [record.type for record in records],
         [record.correlation_id for record in records],
-        [seal(record.data) for record in records],
+        [encrypt(record.data) for record in records],
         [row.life for row in rows],
         [record.created_at for record in records],
     ]
@@ -176,9 +176,15 @@ def _event_values(transitions: Sequence[Transition], keyed: bool) -> list[list[A
 
 @lru_cache(maxsize=256)
 def _statement(
-    wide: bool, events: bool, keyed: bool, new_steps: bool, changed_steps: bool, new_waits: bool, changed_waits: bool
+    run_changed: bool,
+    events: bool,
+    keyed: bool,
+    new_steps: bool,
+    changed_steps: bool,
+    new_waits: bool,
+    changed_waits: bool,
 ) -> str:
-    parts = [_update_runs(_WIDE if wide else _NARROW)]
+    parts = [_update_runs(_ALL_CHANGES if run_changed else _HEAD_CHANGES)]
     if events:
         types = {
             "run_id": "text",
@@ -284,21 +290,28 @@ def _one(t: Transition) -> tuple[str, list[Any]] | None:
     if any(row.idempotency_key is not None for row in t.events):
         return None
     run = t.run
-    values = [read(run) for _, _, read in (_WIDE if t.wide else _NARROW)]
+    values = [read(run) for _, _, read in (_ALL_CHANGES if t.run_changed else _HEAD_CHANGES)]
     values += [run.id, t.expected_sequence, t.expected_at]
     for row in t.events:
         record = row.record
-        values += [record.sequence, record.type, record.correlation_id, seal(record.data), row.life, record.created_at]
+        values += [
+            record.sequence,
+            record.type,
+            record.correlation_id,
+            encrypt(record.data),
+            row.life,
+            record.created_at,
+        ]
     for rows, columns in zip(kinds, _ONE_COLUMNS, strict=True):
         values += [read(row) for row in rows.values() for _, _, read in columns]
-    return _one_statement(t.wide, len(t.events), *(len(rows) for rows in kinds)), values
+    return _one_statement(t.run_changed, len(t.events), *(len(rows) for rows in kinds)), values
 
 
 @lru_cache(maxsize=512)
 def _one_statement(
-    wide: bool, events: int, new_steps: int, changed_steps: int, new_waits: int, changed_waits: int
+    run_changed: bool, events: int, new_steps: int, changed_steps: int, new_waits: int, changed_waits: int
 ) -> str:
-    changes = ", ".join(f"{name} = %s::{type}" for name, type, _ in (_WIDE if wide else _NARROW))
+    changes = ", ".join(f"{name} = %s::{type}" for name, type, _ in (_ALL_CHANGES if run_changed else _HEAD_CHANGES))
     fence = "id = %s AND last_sequence = %s::int AND last_event_at = %s::timestamptz"
     parts = [f"run AS (UPDATE django_workflows_run SET {changes} WHERE {fence} RETURNING id)"]
     for table, columns, count in (

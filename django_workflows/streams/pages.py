@@ -12,9 +12,9 @@ from ..exceptions import RunNotFoundError
 from ..models import Run, Stream
 from ..notify.watcher import NOTHING
 from ..serialization import Encoded
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from ..store import database
-from .writing import news_key
+from .writing import stream_key
 
 #: what one page holds at most: chunks, and characters of encoded text (the first chunk always)
 MAX_CHUNKS = 256
@@ -50,13 +50,13 @@ class PageQuestion:
 
     @property
     def keys(self) -> Sequence[str]:
-        return (news_key(self.run_id, self.stream), self.run_id)
+        return (stream_key(self.run_id, self.stream), self.run_id)
 
 
 class StreamPages:
     """Answers :class:`PageQuestion` with the page, once it has a chunk or is the last; an unknown run with an error."""
 
-    def look(self, questions: Sequence[PageQuestion]) -> Sequence[object]:
+    def poll(self, questions: Sequence[PageQuestion]) -> Sequence[object]:
         run_ids = {question.run_id for question in questions}
         # The status first: chunks written before a run's end are there by the time that the end is seen.
         statuses = dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "status"))
@@ -101,7 +101,7 @@ def _read(question: PageQuestion, *, done: bool, head: int) -> Page:
     values: list[str | int] = [question.run_id, question.stream, question.start_index, question.limit, MAX_CHARACTERS]
     with database.connection().cursor() as cursor:
         cursor.execute(sql, values)
-        chunks = [(index, Encoded(unseal(text))) for index, text in cursor.fetchall()]
+        chunks = [(index, Encoded(decrypt(text))) for index, text in cursor.fetchall()]
     following = chunks[-1][0] + 1 if chunks else question.start_index
     return Page(chunks, following, done and following >= head)
 

@@ -77,7 +77,7 @@ def _in_atomic_block() -> bool:
 
 
 def _look(question: PageQuestion) -> Page | None:
-    (answer,) = PAGES.look([question])
+    (answer,) = PAGES.poll([question])
     if isinstance(answer, BaseException):
         raise answer
     return answer if isinstance(answer, Page) else None

@@ -36,7 +36,7 @@ def append_chunks(run_id: str, name: str, chunks: Sequence[Encoded]) -> int:
         for i, chunk in enumerate(chunks)
     )
     Stream.objects.filter(pk=stream.pk).update(next_index=first + len(chunks))
-    ring(run_id, name)
+    notify_changed(run_id, name)
     return first
 
 
@@ -47,15 +47,15 @@ def close_stream(run_id: str, name: str) -> None:
     except StreamClosedError:
         return
     Stream.objects.filter(pk=stream.pk).update(closed_at=database.now())
-    ring(run_id, name)
+    notify_changed(run_id, name)
 
 
-def ring(run_id: str, name: str) -> None:
-    database.ring(database.NEWS, [news_key(run_id, name)])
+def notify_changed(run_id: str, name: str) -> None:
+    database.notify(database.CHANGED, [stream_key(run_id, name)])
 
 
-def news_key(run_id: str, name: str) -> str:
-    """What ``NEWS`` says when a stream has grown. A payload of NOTIFY has less than 8,000 bytes."""
+def stream_key(run_id: str, name: str) -> str:
+    """What ``CHANGED`` says when a stream has grown. A payload of NOTIFY has less than 8,000 bytes."""
     return f"{run_id} {name}"
 
 

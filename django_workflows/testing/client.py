@@ -59,12 +59,12 @@ def _nesting() -> Callable[[], bool]:
 
 def _waiting(workflows: Workflows) -> Callable[[Any, Any, float | None], Any]:
     def wait(source: Any, question: Any, timeout: float | None) -> Any:
-        """As ``lookout.wait()``, on the virtual clock."""
+        """As ``watcher.wait()``, on the virtual clock."""
         driver = workflows.driver
         limit = None if timeout is None else database.now() + timedelta(seconds=timeout)
         for _ in range(MAX_JUMPS):
             driver.run_until_idle()
-            (answer,) = source.look([question])
+            (answer,) = source.poll([question])
             if isinstance(answer, BaseException):
                 raise answer
             if answer is not watcher.NOTHING:

@@ -16,12 +16,12 @@ from ..authoring import registry
 from ..authoring.definitions import Step
 from ..services import outbox
 from ..store import claims, database, orm_guard
-from ..store.claims import Interest, Outlook
+from ..store.claims import Survey, WorkerScope
 from ..store.code_version import code_version
 from ..store.webhook_url import webhook_url
 from ..upkeep import worker_rows
 from ..values import clock, ids
-from ..workers.attempts.attempts import Attempt, Recorded
+from ..workers.attempts.attempts import AlreadyRecorded, Attempt
 from ..workers.attempts.slots import Slots
 from ..workers.link.connection import BorrowedConnection
 from ..workers.link.watchdog import Watch
@@ -59,7 +59,7 @@ class Driver:
     """``crashes(place, step)`` is asked after each commit (``step`` None) and each attempt: True kills the worker."""
 
     def __init__(self, crashes: Callable[[str, Step[..., object] | None], bool] = _keep_on) -> None:
-        self.interest = cast(Interest, _Everything())
+        self.scope = cast(WorkerScope, _Everything())
         self.crashes = crashes
         #: drop every body after each turn, so that each turn replays its run from the first event
         self.forgetful = False
@@ -75,7 +75,7 @@ class Driver:
         self.worker_id = ids.worker_id()
         self.advancer = Advancer(
             self.worker_id,
-            self.interest,
+            self.scope,
             slots=Slots(_SLOTS),
             begin=self._begin,
             watch=self._watch,
@@ -93,7 +93,7 @@ class Driver:
             return
         orm_guard.install()
         worker_rows.register_worker(
-            self.worker_id, self.interest, concurrency=1, lock_key=0, lock_trusted=False, listening=False, skew=0.0
+            self.worker_id, self.scope, concurrency=1, lock_key=0, lock_trusted=False, listening=False, skew=0.0
         )
         self._registered = True
 
@@ -112,24 +112,24 @@ class Driver:
         if self._position() != before and self.crashes("after a commit", None):
             self.crash()
             return True
-        outlook = self._look()
-        if outlook.owes:
+        survey = self._survey()
+        if survey.outbox_pending:
             with commits():
-                outbox.deliver()
-        while (attempt := self.executor.next_ready(outlook.now)) is not None:
+                outbox.flush_outbox()
+        while (attempt := self.executor.next_ready(survey.now)) is not None:
             self._run(attempt)
             if self.crashes(f"after {attempt.step.name} had run and before its end was recorded", attempt.definition):
                 self.crash()
                 return True
-        moments = (outlook.next_run, outlook.next_step)
-        due = any(moment is not None and moment <= outlook.now for moment in moments)
-        return due or outlook.owes or self.advancer.has_news
+        moments = (survey.next_run, survey.next_step)
+        due = any(moment is not None and moment <= survey.now for moment in moments)
+        return due or survey.outbox_pending or self.advancer.has_news
 
     def _run(self, attempt: Attempt) -> None:
         if not attempt.cancelled:
             self.ran[attempt.step.name] += 1
         self.executor.run(attempt)
-        if self.executor.last is not None and not isinstance(self.executor.last, Recorded):
+        if self.executor.last is not None and not isinstance(self.executor.last, AlreadyRecorded):
             self._unrecorded.append(attempt.step.name)
 
     def _turn(self) -> None:
@@ -143,14 +143,14 @@ class Driver:
         if self.forgetful:
             self.advancer.bodies.clear()
 
-    def _look(self) -> Outlook:
+    def _survey(self) -> Survey:
         in_hand = [(attempt.step.id, attempt.number) for attempt in self.advancer.in_hand.values()]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
         execute = self.advancer.connection.execute
-        outlook = claims.look(self.interest, self.worker_id, in_hand, timeout, execute)
-        for step_id in outlook.lapsed:
+        survey = claims.survey(self.scope, self.worker_id, in_hand, timeout, execute)
+        for step_id in survey.lapsed:
             self.advancer.in_hand[step_id].cancel()
-        return outlook
+        return survey
 
     def _position(self) -> int:
         """How much has been written: enough to see whether a turn committed anything."""
@@ -162,8 +162,8 @@ class Driver:
 
     def next_due(self) -> datetime | None:
         """When time alone makes something possible: a timer, a retry, a deadline, the end of a mocked step."""
-        outlook = self._look()
-        moments = (outlook.next_run, outlook.next_step, self.executor.next_due())
+        survey = self._survey()
+        moments = (survey.next_run, survey.next_step, self.executor.next_due())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def move_to(self, moment: datetime) -> None:

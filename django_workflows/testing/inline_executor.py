@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 
 from ..serialization import encode_error
 from ..store import database
-from ..workers.attempts.attempts import Attempt, Failed, Outcome, Recorded
+from ..workers.attempts.attempts import AlreadyRecorded, Attempt, Failed, Outcome
 from ..workers.attempts.executor import Executor, run_attempt
 from ..workers.turn.advancer import Advancer
 from . import mocks
@@ -57,7 +57,7 @@ class InlineExecutor(Executor):
         with self._lock:
             self._running[attempt] = None
         if attempt.cancelled:  # a mocked step that was taking its time when nobody wanted it any more
-            self._end(Recorded(attempt))
+            self._end(AlreadyRecorded(attempt))
             return
         takes, limit = mocks.takes(definition), definition.timeout
         if limit is not None and takes > limit:

@@ -20,7 +20,7 @@ from ..eventlog.fold import encoded, parts
 from ..eventlog.statuses import TERMINAL_RUN
 from ..exceptions import RunNotActiveError, RunNotFoundError
 from ..models import Event, Hook, Outbox, Run, Step, StreamChunk, WebhookCall
-from ..serialization.encryption import unseal
+from ..serialization.encryption import decrypt
 from ..store import database
 from ..store.locking import lock_run
 
@@ -118,7 +118,7 @@ def _erase_row(model: type[Run | Step], pk: str) -> None:
     raw = rows.annotate(**{f"raw_{name}": Cast(F(name), TextField()) for name in _COLUMNS})
     changes = {}
     for name, stored in zip(_COLUMNS, raw.values_list(*(f"raw_{name}" for name in _COLUMNS)).get(), strict=True):
-        value = None if stored is None else json.loads(unseal(stored))
+        value = None if stored is None else json.loads(decrypt(stored))
         if value is not None:
             changes[name] = encoded(_COLUMNS[name](value))
     if changes:

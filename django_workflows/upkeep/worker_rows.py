@@ -19,14 +19,14 @@ from ..eventlog.statuses import StepStatus
 from ..models import Step, Worker
 from ..services import steps
 from ..store import database
-from ..store.claims import Interest
+from ..store.claims import WorkerScope
 from ..store.locking import lock_runs, read_step
 from ..store.write import write
 
 
 def register_worker(
     worker_id: str,
-    interest: Interest,
+    scope: WorkerScope,
     *,
     concurrency: int,
     lock_key: int,
@@ -40,10 +40,10 @@ def register_worker(
         id=worker_id,
         hostname=socket.gethostname(),
         pid=os.getpid(),
-        queues=list(interest.queues or ()),
+        queues=list(scope.queues or ()),
         concurrency=concurrency,
-        code_version=interest.code_version,
-        workflows=list(interest.workflows),
+        code_version=scope.code_version,
+        workflows=list(scope.workflows),
         started_at=now,
         heartbeat_at=now,
         lock_key=lock_key,
@@ -84,7 +84,7 @@ def rescue(worker_ids: Sequence[str]) -> int:
 
 def _rescue_step(run_id: str, step_id: str, worker_id: str) -> int:
     with db_transaction.atomic(using=database.alias()):
-        found = lock_runs([run_id], skip_locked=True, pictures=False)
+        found = lock_runs([run_id], skip_locked=True, entities=False)
         if not found:  # held by somebody's long transaction: the next look finds it again
             return 0
         transition = found[0]

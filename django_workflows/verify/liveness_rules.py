@@ -10,7 +10,7 @@ from ..models import Run, Worker
 from .violation import Subject, Violation
 
 #: how long something may be overdue, in seconds, before it counts as forgotten
-PATIENCE = 10.0
+OVERDUE_AFTER = 10.0
 
 
 def check_wake(subject: Subject) -> Iterator[Violation]:
@@ -35,7 +35,7 @@ def check_owner(subject: Subject) -> Iterator[Violation]:
     run = subject.run
     if subject.ended or run.blocked_reason:
         return
-    patience = timedelta(seconds=PATIENCE + conf.settings.POLL_INTERVAL)
+    patience = timedelta(seconds=OVERDUE_AFTER + conf.settings.POLL_INTERVAL)
     if _is_overdue(run.wake_at, subject.now - patience) and _has_worker(run, run.queue):
         yield subject.says(8, f"the run has been due since {run.wake_at and run.wake_at.isoformat()}")
     dead = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT) + patience

@@ -32,7 +32,7 @@ def answer_call(request: WebhookRequest, response: WebhookResponse) -> None:
     waiting = rows.filter(pk=request.reply_to, answered_at__isnull=True, expired_at__isnull=True)
     if request.reply_to is None or not waiting.update(response=dumps(response), answered_at=database.now()):
         raise EntityConflictError("This webhook call takes no answer: it was answered before, or its caller has left.")
-    database.ring(database.NEWS, [request.reply_to])
+    database.notify(database.CHANGED, [request.reply_to])
 
 
 def expire_call(call_id: str) -> WebhookResponse | None:
@@ -59,7 +59,7 @@ class ResponseQuestion:
 class CallResponses:
     """Answers with the :class:`WebhookResponse`; with None for a call that was told 504 or is gone."""
 
-    def look(self, questions: Sequence[ResponseQuestion]) -> Sequence[object]:
+    def poll(self, questions: Sequence[ResponseQuestion]) -> Sequence[object]:
         rows = WebhookCall.objects.filter(pk__in=[question.call_id for question in questions])
         found = {row.pk: row for row in rows}
         return [self._answer(found.get(question.call_id)) for question in questions]

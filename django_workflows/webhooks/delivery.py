@@ -16,7 +16,7 @@ from ..notify import watcher
 from ..serialization import dumps
 from ..services import hooks
 from ..store import database, locking
-from ..store.limits import check_size
+from ..store.limits import require_size
 from ..store.transactions import TRIES, in_transaction
 from ..store.write import write
 from ..values import clock
@@ -50,7 +50,7 @@ def find_webhook(token: str) -> Hook:
     return hook
 
 
-def deliver(token: str, request: WebhookRequest) -> Delivery:
+def record_request(token: str, request: WebhookRequest) -> Delivery:
     """Record a request for the webhook of this token. A delivery that the sender repeats is recorded once.
 
     Joins the caller's transaction; without one, it is committed on return.
@@ -60,18 +60,18 @@ def deliver(token: str, request: WebhookRequest) -> Delivery:
         request has no valid one. PayloadTooLargeError: the request is too large. In all three nothing was written.
         InAtomicBlockError: its callers wait for an answer, which cannot come before the caller's transaction ends.
     """
-    return _deliver(token, request)
+    return _record_request(token, request)
 
 
 @in_transaction
-def _deliver(token: str, request: WebhookRequest) -> Delivery:
+def _record_request(token: str, request: WebhookRequest) -> Delivery:
     for _ in range(TRIES):
         hook = find_webhook(token)
         options = hook.options or {}
         key = _check_signature(options, request)
         held = options.get("respond_with") == MANUAL
         request.reply_to = new_id("call") if held else None
-        payload = check_size(dumps(request))
+        payload = require_size(dumps(request))
         try:
             transition = locking.lock_run(hook.run_id)
             event = hooks.receive_hook(transition, token, payload, idempotency_key=key)
@@ -108,11 +108,11 @@ def resume_webhook(token: str, request: WebhookRequest) -> WebhookResponse:
     ``WEBHOOK_RESPONSE_TIMEOUT`` seconds, without a database connection; then the answer is a 504.
 
     Raises:
-        HookNotFoundError, InvalidSignatureError, PayloadTooLargeError: as :func:`deliver`; nothing was written.
+        HookNotFoundError, InvalidSignatureError, PayloadTooLargeError: as :func:`record_request`; nothing was written.
         InAtomicBlockError: the webhook answers by a step, and the caller is inside ``transaction.atomic()``.
     """
     _refuse_to_wait_in_atomic(token)
-    delivery = deliver(token, request)
+    delivery = record_request(token, request)
     if delivery.call_id is None:
         return delivery.response or WebhookResponse(202)
     release_connections()
@@ -125,7 +125,7 @@ def resume_webhook(token: str, request: WebhookRequest) -> WebhookResponse:
 
 async def aresume_webhook(token: str, request: WebhookRequest) -> WebhookResponse:
     """Like :func:`resume_webhook`, in async code; it holds no thread while it waits."""
-    delivery = await sync_to_async(_deliver_and_release)(token, request)
+    delivery = await sync_to_async(_record_and_release)(token, request)
     if delivery.call_id is None:
         return delivery.response or WebhookResponse(202)
     timeout = conf.settings.WEBHOOK_RESPONSE_TIMEOUT
@@ -136,9 +136,9 @@ async def aresume_webhook(token: str, request: WebhookRequest) -> WebhookRespons
     return answer or _gave_up()
 
 
-def _deliver_and_release(token: str, request: WebhookRequest) -> Delivery:
+def _record_and_release(token: str, request: WebhookRequest) -> Delivery:
     _refuse_to_wait_in_atomic(token)
-    delivery = deliver(token, request)
+    delivery = record_request(token, request)
     if delivery.call_id is not None:
         release_connections()
     return delivery
@@ -163,4 +163,4 @@ def release_connections() -> None:
             connection.close()
 
 
-__all__ = ["Delivery", "InvalidSignatureError", "aresume_webhook", "deliver", "find_webhook", "resume_webhook"]
+__all__ = ["Delivery", "InvalidSignatureError", "aresume_webhook", "find_webhook", "record_request", "resume_webhook"]

@@ -17,7 +17,7 @@ from .. import conf
 from ..authoring.registry import step_names, workflow_names
 from ..services import outbox
 from ..store import claims, database, orm_guard
-from ..store.claims import Interest, Outlook
+from ..store.claims import Survey, WorkerScope
 from ..store.code_version import code_version
 from ..store.webhook_url import webhook_url
 from ..upkeep import retention, worker_rows
@@ -64,12 +64,12 @@ class WorkerProcess:
         self.concurrency = concurrency or conf.settings.CONCURRENCY
         self.burst = burst
         self.grace = grace
-        self.interest = Interest(queues, tuple(workflow_names()), tuple(step_names()), code_version())
+        self.scope = WorkerScope(queues, tuple(workflow_names()), tuple(step_names()), code_version())
         self.stopping = threading.Event()
         self.doorbell = Doorbell()
         self.advancer = Advancer(
             self.worker_id,
-            self.interest,
+            self.scope,
             slots=Slots(self.concurrency),
             begin=self._begin,
             watch=watch or Watch(),
@@ -82,8 +82,8 @@ class WorkerProcess:
         self._look_at = 0.0
         self._beat_at = 0.0
         self._housekeeping_at = time.monotonic() + random.uniform(0, HOUSEKEEPING)  # noqa: S311 - spreads the workers
-        self._outlook: Outlook | None = None
-        self._outlook_at = 0.0
+        self._last_survey: Survey | None = None
+        self._surveyed_at = 0.0
         #: when to claim due runs although no slot is free: many need none
         self._claim_at = 0.0
         #: when to look for pending steps at the latest, however many runs are due
@@ -132,7 +132,7 @@ class WorkerProcess:
         skew = (clock.now() - database.now()) / timedelta(seconds=1)
         worker_rows.register_worker(
             self.worker_id,
-            self.interest,
+            self.scope,
             concurrency=self.concurrency,
             lock_key=self.doorbell.lock_key,
             lock_trusted=self.doorbell.lock_trusted,
@@ -166,19 +166,19 @@ class WorkerProcess:
                 if self.advancer.claim_steps():
                     self.advancer.more_due = True
         if time.monotonic() >= self._look_at:
-            self._look()
+            self._survey()
         self._upkeep()
         return not (self.advancer.more_due and self.advancer.room)
 
     def _is_due(self) -> bool:
         """Whether time alone has made something due since the last look."""
-        outlook = self._outlook
-        if outlook is None:
+        survey = self._last_survey
+        if survey is None:
             return False
-        now = outlook.now + timedelta(seconds=time.monotonic() - self._outlook_at)
-        moments = (outlook.next_run, outlook.next_step if self.advancer.room else None)
+        now = survey.now + timedelta(seconds=time.monotonic() - self._surveyed_at)
+        moments = (survey.next_run, survey.next_step if self.advancer.room else None)
         if any(moment is not None and moment <= now for moment in moments):
-            self._outlook = None  # looked at: the next look says what follows
+            self._last_survey = None  # looked at: the next look says what follows
             self._look_at = min(self._look_at, time.monotonic() + 0.05)
             return True
         return False
@@ -192,32 +192,32 @@ class WorkerProcess:
         if self.advancer.more_due:
             waits.append(self._claim_at - now)
         waits.append(until(self.advancer.bodies.next_due(), self.advancer.connection.now()))
-        if (outlook := self._outlook) is not None:
-            passed = now - self._outlook_at
-            moments = (outlook.next_run, outlook.next_step if self.advancer.room else None)
-            waits += [seconds - passed for m in moments if (seconds := until(m, outlook.now)) is not None]
+        if (survey := self._last_survey) is not None:
+            passed = now - self._surveyed_at
+            moments = (survey.next_run, survey.next_step if self.advancer.room else None)
+            waits += [seconds - passed for m in moments if (seconds := until(m, survey.now)) is not None]
         return max(0.0, min(wait for wait in waits if wait is not None))
 
     # --- looking around ----------------------------------------------------------------------------------------------
 
-    def _look(self) -> Outlook:
+    def _survey(self) -> Survey:
         in_hand = [(a.step.id, a.number) for a in list(self.advancer.in_hand.values())]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
         # not while another thread has the turn: the connection is its
         with self.advancer.paused(), self.advancer.connection.lent():
-            outlook = claims.look(self.interest, self.worker_id, in_hand, timeout, self.advancer.connection.execute)
-            self.advancer.connection.set_clock(outlook.now)
-        self._outlook, self._outlook_at = outlook, time.monotonic()
-        self._look_at = self._outlook_at + conf.settings.POLL_INTERVAL
-        dead = self._surely_dead(outlook.dead_workers)
+            survey = claims.survey(self.scope, self.worker_id, in_hand, timeout, self.advancer.connection.execute)
+            self.advancer.connection.set_clock(survey.now)
+        self._last_survey, self._surveyed_at = survey, time.monotonic()
+        self._look_at = self._surveyed_at + conf.settings.POLL_INTERVAL
+        dead = self._surely_dead(survey.dead_workers)
         if dead and worker_rows.rescue(dead):
             self.advancer.more_due = True
-        if outlook.owes:
-            outbox.deliver()
-        for step_id in outlook.lapsed:
+        if survey.outbox_pending:
+            outbox.flush_outbox()
+        for step_id in survey.lapsed:
             if (attempt := self.advancer.in_hand.get(step_id)) is not None:
                 attempt.cancel()
-        return outlook
+        return survey
 
     def _surely_dead(self, worker_ids: Sequence[str]) -> list[str]:
         """Those that look dead twice. After an outage that this worker has seen itself, all others may take time to return."""
@@ -270,7 +270,7 @@ class WorkerProcess:
         self._lost_at = time.monotonic()
         self.advancer.disconnect()
         self.doorbell.check()  # it may live, and then its lock shows the others that this process does
-        self._outlook = None
+        self._last_survey = None
         self._look_at = 0.0
         connections.close_all()
 
@@ -278,9 +278,12 @@ class WorkerProcess:
         """In burst mode: nothing is due, claimable or in hand."""
         if self.advancer.in_hand or self.advancer.has_news:
             return False
-        outlook = self._look()
-        now = outlook.now
-        return not any(m is not None and m <= now for m in (outlook.next_run, outlook.next_step)) and not outlook.owes
+        survey = self._survey()
+        now = survey.now
+        return (
+            not any(m is not None and m <= now for m in (survey.next_run, survey.next_step))
+            and not survey.outbox_pending
+        )
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ class Supervisor:
 def _park_run(run_id: str, reason: str, pause: float) -> bool:
     """False: somebody holds the run just now. A run that is gone needs no parking."""
     with transaction.atomic(using=database.alias()):
-        found = locking.lock_runs([run_id], skip_locked=True, pictures=False)
+        found = locking.lock_runs([run_id], skip_locked=True, entities=False)
         for transition_ in found:
             runs.block_run(transition_, reason, code_version(), at_least=pause)
             write([transition_])

@@ -83,28 +83,28 @@ class Story:
 
     def begin(self, cid: str, after: float = 0.002, worker: Worker | None = None) -> Story:
         with self._transition(after) as transition:
-            steps.start_step(transition, transition.picture.steps[cid], worker.pk if worker else self.worker)
+            steps.start_step(transition, transition.entities.steps[cid], worker.pk if worker else self.worker)
         return self
 
     def complete(self, cid: str, output: Any = None, *, after: float = 0.1) -> Story:
         with self._transition(after) as transition:
-            steps.complete_step(transition, transition.picture.steps[cid], dumps(output))
+            steps.complete_step(transition, transition.entities.steps[cid], dumps(output))
         return self
 
     def retry(self, cid: str, exc: BaseException, delay: float, *, after: float = 0.1) -> Story:
         with self._transition(after) as transition:
             retry_at = transition.now + timedelta(seconds=delay)
-            steps.retry_step(transition, transition.picture.steps[cid], error(exc), retry_at)
+            steps.retry_step(transition, transition.entities.steps[cid], error(exc), retry_at)
         return self
 
     def lose(self, cid: str, *, after: float = 0.1) -> Story:
         with self._transition(after) as transition:
-            steps.lose_step(transition, transition.picture.steps[cid])
+            steps.lose_step(transition, transition.entities.steps[cid])
         return self
 
     def fail_step(self, cid: str, exc: BaseException, *, after: float = 0.1) -> Story:
         with self._transition(after) as transition:
-            steps.fail_step(transition, transition.picture.steps[cid], error(exc))
+            steps.fail_step(transition, transition.entities.steps[cid], error(exc))
         return self
 
     def step(self, cid: str, name: str, *args: Any, took: float = 0.1, output: Any = None) -> Story:
@@ -128,7 +128,7 @@ class Story:
 
     def wake(self, cid: str, *, after: float, woken: bool = False) -> Story:
         with self._transition(after) as transition:
-            waits.complete_wait(transition, transition.picture.waits[cid], woken=woken)
+            waits.complete_wait(transition, transition.entities.waits[cid], woken=woken)
         return self
 
     def cancel_wait(self, cid: str, *, after: float = 0.0) -> Story:
@@ -194,7 +194,7 @@ def child(parent: Story, cid: str, workflow: str, *args: Any, after: float = 0.0
 
 def deliver_news() -> None:
     """What ended children owe their parents."""
-    while outbox.deliver():
+    while outbox.flush_outbox():
         pass
 
 

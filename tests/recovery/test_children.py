@@ -76,7 +76,7 @@ class TestChildEnded:
         )
         again.save()
 
-        assert outbox.deliver() == 3
+        assert outbox.flush_outbox() == 3
 
         assert Event.objects.filter(run_id=run.id, type="child_failed").count() == 1
 
@@ -105,7 +105,7 @@ class TestChildEnded:
         work()
         child = child_of(run.id)
         api.cancel_run(run.id, force=True)
-        outbox.deliver()
+        outbox.flush_outbox()
         assert retention.prune(older_than=timedelta(0)) == 1
 
         api.cancel_run(child.id, force=True)

@@ -27,12 +27,12 @@ def _busy_run() -> str:
     with transition(run_id) as t:
         for number in (1, 2, 3):
             add_step(t, number)
-        steps.start_step(t, t.picture.steps["step:work:1"], "wrkr_1")
-        steps.start_step(t, t.picture.steps["step:work:2"], "wrkr_1")
+        steps.start_step(t, t.entities.steps["step:work:1"], "wrkr_1")
+        steps.start_step(t, t.entities.steps["step:work:2"], "wrkr_1")
         add_wait(t, 1)
         add_hook(t, "token", 1)
     with transition(run_id) as t:
-        steps.complete_step(t, t.picture.steps["step:work:1"], Encoded('{"x":[1,2]}'))
+        steps.complete_step(t, t.entities.steps["step:work:1"], Encoded('{"x":[1,2]}'))
     return run_id
 
 

@@ -9,7 +9,7 @@ import pytest
 from django_workflows import api
 from django_workflows.authoring import registry
 from django_workflows.models import Event, Run
-from django_workflows.store.claims import Interest
+from django_workflows.store.claims import WorkerScope
 from django_workflows.values import ids
 from django_workflows.workers.attempts.slots import Slots
 from django_workflows.workers.link.watchdog import Watch
@@ -43,10 +43,10 @@ def test_two_versions_share_the_runs_and_neither_breaks_what_the_other_began() -
 @pytest.fixture
 def advancer() -> Iterator[Advancer]:
     """A worker's advancing part, its bodies kept from turn to turn."""
-    interest = Interest(None, tuple(registry.workflow_names()), tuple(registry.step_names()), "v")
+    scope = WorkerScope(None, tuple(registry.workflow_names()), tuple(registry.step_names()), "v")
     made = Advancer(
         ids.worker_id(),
-        interest,
+        scope,
         slots=Slots(0),
         begin=lambda attempt: None,
         watch=Watch(),
@@ -58,7 +58,7 @@ def advancer() -> Iterator[Advancer]:
 
 
 def test_a_misfit_takes_no_event_from_the_runs_that_are_advanced_with_it(advancer: Advancer) -> None:
-    """Of a batch that fails, bodies that were not reached yet had the new events in their pictures, never delivered."""
+    """Of a batch that fails, bodies that were not reached yet had the new events in their entities, never delivered."""
     misfit, fitting = bodies.three_steps.using(priority=1).start(), bodies.echo.start("tok")
     advancer.turn()
     created = Event.objects.get(run_id=misfit.id, type="step_created")

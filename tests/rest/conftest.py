@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from django_workflows import api
 from django_workflows.models import Hook, Run
 from django_workflows.notify.listener import close_listeners
-from django_workflows.notify.watcher import lookout
+from django_workflows.notify.watcher import process_watcher
 from django_workflows.verify import verify_runs
 from django_workflows.workers.process import WorkerProcess
 
@@ -47,7 +47,7 @@ def waiting(transactional_db: None, request: pytest.FixtureRequest) -> Iterator[
     Then all runs are held to the rules, unless the test is marked as one that breaks them by hand.
     """
     yield
-    lookout().stop()
+    process_watcher().stop()
     close_listeners()
     if not request.node.get_closest_marker("tampers"):
         violations = verify_runs()

@@ -23,7 +23,7 @@ from django_workflows import (
 from django_workflows.api import resume_hook
 from django_workflows.exceptions import EntityConflictError, StreamClosedError
 from django_workflows.models import Event, Run, Step, Stream, StreamChunk
-from django_workflows.notify.watcher import lookout
+from django_workflows.notify.watcher import process_watcher
 from django_workflows.serialization import dumps
 from django_workflows.streams import writing
 from django_workflows.streams.pages import MAX_CHUNKS, StreamPages
@@ -127,7 +127,7 @@ class TestWriting:
             return append(*args)
 
         monkeypatch.setattr(writing, "append_chunks", fail_while_away)
-        monkeypatch.setattr("django_workflows.workers.attempts.chunk_buffer.PATIENCE", 0.0)
+        monkeypatch.setattr("django_workflows.workers.attempts.chunk_buffer.FLUSH_RETRY_LIMIT", 0.0)
         run = flows.writer.start(["a"])
         until(lambda: Event.objects.filter(run_id=run.id, type="step_retrying").exists())
         away.clear()
@@ -221,14 +221,14 @@ class TestReading:
         assert asyncio.run(several()) == [list(range(300))] * 20
 
     def test_a_look_that_fails_is_tried_again(self, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-        look, failures = StreamPages.look, [OperationalError("the server is away")] * 2
+        poll, failures = StreamPages.poll, [OperationalError("the server is away")] * 2
 
         def fail_at_first(self: StreamPages, questions: Any) -> Any:
             if failures:
                 raise failures.pop()
-            return look(self, questions)
+            return poll(self, questions)
 
-        monkeypatch.setattr(StreamPages, "look", fail_at_first)
+        monkeypatch.setattr(StreamPages, "poll", fail_at_first)
         assert read(flows.writer.start(["a"])) == ["a"]
         assert not failures
 
@@ -249,7 +249,7 @@ class TestIdleReaders:
 
         async def count() -> int:
             tasks = [asyncio.create_task(read_for_ever(run)) for run in runs for _ in range(20)]
-            while len(lookout()._tickets) < len(tasks):  # noqa: ASYNC110 - nothing tells a test that they all wait
+            while len(process_watcher()._subscriptions) < len(tasks):  # noqa: ASYNC110 - nothing tells a test that they all wait
                 await asyncio.sleep(0.01)
             sessions = await asyncio.to_thread(self.sessions)
             for task in tasks:
@@ -259,8 +259,8 @@ class TestIdleReaders:
             return sessions
 
         before = self.sessions()
-        assert asyncio.run(count()) <= before + 3  # the lookout's, the listener's, and the one that asks
-        assert not lookout()._tickets
+        assert asyncio.run(count()) <= before + 3  # the watcher's, the listener's, and the one that asks
+        assert not process_watcher()._subscriptions
 
     @staticmethod
     def sessions() -> int:

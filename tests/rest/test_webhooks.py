@@ -291,7 +291,7 @@ class TestManualResponse:
         for thread in callers:
             thread.start()
         until(lambda: WebhookCall.objects.count() == 10)
-        until(lambda: sessions() <= before + 3)  # the lookout's and the listener's, whoever asks
+        until(lambda: sessions() <= before + 3)  # the watcher's and the listener's, whoever asks
         api.resume_hook("t-go", "now")
         until(lambda: WebhookCall.objects.filter(answered_at__isnull=False).exists())
         for call_id in WebhookCall.objects.filter(answered_at__isnull=True).values_list("pk", flat=True):

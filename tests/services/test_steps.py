@@ -12,7 +12,7 @@ from django_workflows.models import Event, Run, Step
 from django_workflows.serialization import Encoded, dumps, encode_error
 from django_workflows.services import runs, steps
 from django_workflows.store import locking
-from django_workflows.store.transition import ANY
+from django_workflows.store.transition import ANY_STEP
 from tests.support.runs import add_step, end, run_row, running_step, started_run, transition, types
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,9 +52,9 @@ class TestStartStep:
         step = running_step(run_id, "wrkr_1")
         first = Step.objects.get(pk=step.id).started_at
         with transition(run_id) as t:
-            steps.retry_step(t, t.picture.steps[step.correlation_id], ERROR, t.now)
+            steps.retry_step(t, t.entities.steps[step.correlation_id], ERROR, t.now)
         with transition(run_id) as t:
-            assert steps.start_step(t, t.picture.steps[step.correlation_id], "wrkr_2") == 2
+            assert steps.start_step(t, t.entities.steps[step.correlation_id], "wrkr_2") == 2
         row = Step.objects.get(pk=step.id)
         assert (row.attempt, row.worker_id, row.started_at) == (2, "wrkr_2", first)
 
@@ -62,7 +62,7 @@ class TestStartStep:
         run_id = started_run()
         step = running_step(run_id, "wrkr_1")
         with pytest.raises(EntityConflictError), transition(run_id) as t:
-            steps.start_step(t, t.picture.steps[step.correlation_id], "wrkr_2")
+            steps.start_step(t, t.entities.steps[step.correlation_id], "wrkr_2")
         assert types(run_id).count("step_started") == 1
 
 
@@ -78,7 +78,7 @@ class TestLease:
         run_id = started_run()
         step = running_step(run_id, "wrkr_1")
         with transition(run_id) as t:
-            lost = t.picture.steps[step.correlation_id]
+            lost = t.entities.steps[step.correlation_id]
             steps.lose_step(t, lost)
             assert not steps.holds_lease(lost, "wrkr_1", 1)
 
@@ -90,7 +90,7 @@ class TestCompleteStep:
         with transition(run_id) as t:
             runs.set_wake(t, undelivered=False)
         with transition(run_id) as t:
-            steps.complete_step(t, t.picture.steps[step.correlation_id], Encoded("[1]"))
+            steps.complete_step(t, t.entities.steps[step.correlation_id], Encoded("[1]"))
         row = Step.objects.get(pk=step.id)
         assert (row.status, row.output) == ("completed", [1])
         assert row.completed_at is not None
@@ -100,7 +100,7 @@ class TestCompleteStep:
         run_id = started_run()
         step = running_step(run_id)
         with transition(run_id) as t:
-            steps.complete_step(t, t.picture.steps[step.correlation_id], Encoded("1"))
+            steps.complete_step(t, t.entities.steps[step.correlation_id], Encoded("1"))
         with pytest.raises(EntityConflictError), transition(run_id) as t:
             ended = locking.read_step(t, step.id)
             assert ended is not None
@@ -126,7 +126,7 @@ class TestRetryStep:
         step = running_step(run_id, "wrkr_1")
         with transition(run_id) as t:
             at = t.now + timedelta(minutes=5)
-            steps.retry_step(t, t.picture.steps[step.correlation_id], ERROR, at)
+            steps.retry_step(t, t.entities.steps[step.correlation_id], ERROR, at)
         row = Step.objects.get(pk=step.id)
         assert (row.status, row.failures, row.losses, row.available_at, row.worker_id) == ("pending", 1, 0, at, None)
         assert not Step.objects.claimable().exists()
@@ -147,7 +147,7 @@ class TestLoseStep:
         run_id = started_run()
         step = running_step(run_id, "wrkr_1")
         with transition(run_id) as t:
-            steps.lose_step(t, t.picture.steps[step.correlation_id])
+            steps.lose_step(t, t.entities.steps[step.correlation_id])
         row = Step.objects.get(pk=step.id)
         assert (row.status, row.failures, row.losses) == ("pending", 0, 1)
         retrying = Event.objects.get(run_id=run_id, type="step_retrying")
@@ -158,13 +158,13 @@ class TestLoseStep:
         run_id = started_run()
         step = running_step(run_id, "wrkr_1")
         with transition(run_id) as t:
-            steps.lose_step(t, t.picture.steps[step.correlation_id])
+            steps.lose_step(t, t.entities.steps[step.correlation_id])
         with transition(run_id) as t:
-            again = t.picture.steps[step.correlation_id]
+            again = t.entities.steps[step.correlation_id]
             again.available_at = t.now
             steps.start_step(t, again, "wrkr_2")
         with transition(run_id) as t:
-            steps.lose_step(t, t.picture.steps[step.correlation_id])
+            steps.lose_step(t, t.entities.steps[step.correlation_id])
         row = Step.objects.get(pk=step.id)
         assert (row.status, row.failures) == ("failed", 0)
         assert row.error["type"].endswith("WorkerLostError")
@@ -173,7 +173,7 @@ class TestLoseStep:
         run_id = started_run()
         step = running_step(run_id, "wrkr_1")
         with transition(run_id) as t:
-            steps.hand_back_step(t, t.picture.steps[step.correlation_id])
+            steps.release_step(t, t.entities.steps[step.correlation_id])
         row = Step.objects.get(pk=step.id)
         assert (row.status, row.failures, row.losses) == ("pending", 0, 0)
 
@@ -184,7 +184,7 @@ class TestCancelStep:
         with transition(run_id) as t:
             step = add_step(t)
         with transition(run_id) as t:
-            assert steps.cancel_step(t, t.picture.steps[step.correlation_id], step.correlation_id)
+            assert steps.cancel_step(t, t.entities.steps[step.correlation_id], step.correlation_id)
         with pytest.raises(EntityConflictError), transition(run_id) as t:
             row = locking.read_step(t, step.id)
             assert row is not None
@@ -194,7 +194,7 @@ class TestCancelStep:
         run_id = started_run()
         step = running_step(run_id)
         with transition(run_id) as t:
-            ended = t.picture.steps[step.correlation_id]
+            ended = t.entities.steps[step.correlation_id]
             steps.complete_step(t, ended, dumps(1))
             assert not steps.cancel_step(t, ended, step.correlation_id)
         assert "step_cancelled" not in types(run_id)
@@ -218,8 +218,8 @@ def test_a_step_that_could_not_be_saved_is_given_back_with_a_pause() -> None:
         step = add_step(t)
         steps.start_step(t, step, "wrkr_1")
     with transition(run_id) as t:
-        steps.hand_back_step(t, t.picture.steps[step.correlation_id], timedelta(seconds=5))
-        assert ANY not in t.rings
-        row = t.picture.steps[step.correlation_id]
+        steps.release_step(t, t.entities.steps[step.correlation_id], timedelta(seconds=5))
+        assert ANY_STEP not in t.wake
+        row = t.entities.steps[step.correlation_id]
         assert (row.status, row.available_at) == ("pending", t.now + timedelta(seconds=5))
         assert (row.failures, row.losses) == (0, 0)

@@ -351,7 +351,7 @@ class TestLocks:
 
     def test_a_due_run_that_somebody_holds_is_passed_over(self) -> None:
         held, free = new_run(), new_run()
-        interest = claims.Interest(None, (UNKNOWN,), (), "v1")
+        scope = claims.WorkerScope(None, (UNKNOWN,), (), "v1")
 
         def execute(text: str, values: Any) -> Any:
             from django.db import connection
@@ -362,7 +362,7 @@ class TestLocks:
 
         def claim() -> list[str]:
             with db_transaction.atomic():
-                return [claimed.transition.run.id for claimed in claims.claim_due_runs(interest, 10, execute)]
+                return [claimed.transition.run.id for claimed in claims.claim_due_runs(scope, 10, execute)]
 
         with db_transaction.atomic():
             locking.lock_run(held)
@@ -465,7 +465,7 @@ def test_a_wait_is_due_by_the_clock_of_the_database() -> None:
     with transition(run_id) as t:
         wait = add_wait(t, 1, 3600)
         runs.set_wake(t, undelivered=False)
-    interest = claims.Interest(None, (UNKNOWN,), (), "v1")
+    scope = claims.WorkerScope(None, (UNKNOWN,), (), "v1")
 
     def execute(text: str, values: Any) -> Any:
         from django.db import connection
@@ -475,10 +475,10 @@ def test_a_wait_is_due_by_the_clock_of_the_database() -> None:
             return cursor.fetchall()
 
     with db_transaction.atomic():
-        assert not claims.claim_due_runs(interest, 10, execute)
+        assert not claims.claim_due_runs(scope, 10, execute)
     Run.objects.filter(pk=run_id).update(wake_at=wait.due_at - timedelta(hours=1, seconds=1))
     with db_transaction.atomic():
-        (claimed,) = claims.claim_due_runs(interest, 10, execute)
+        (claimed,) = claims.claim_due_runs(scope, 10, execute)
     assert claimed.transition.run.id == run_id
     assert Wait.objects.get().status == "waiting"
     assert not Step.objects.exists()

@@ -17,7 +17,7 @@ from django_workflows.serialization import Encoded
 from django_workflows.services import creation, hooks, runs, steps, waits
 from django_workflows.services.runs import NewRun
 from django_workflows.store import claims, database, locking, write_sql
-from django_workflows.store.claims import Interest
+from django_workflows.store.claims import WorkerScope
 from django_workflows.store.event_log import read_many
 from django_workflows.store.transition import Transition
 from django_workflows.workers.link.connection import AdvancingConnection
@@ -25,7 +25,7 @@ from django_workflows.workers.link.prepared import scalar
 from tests.support.runs import INPUT, add_hook, add_step, add_wait, new_run, started_run, transition
 from tests.workers import bodies
 
-INTEREST = Interest(None, (bodies.adding.name, "tests.by_hand"), (bodies.add.name, "tests.work"), "v1")
+SCOPE = WorkerScope(None, (bodies.adding.name, "tests.by_hand"), (bodies.add.name, "tests.work"), "v1")
 
 
 @pytest.fixture(autouse=True)
@@ -87,12 +87,12 @@ def _filled() -> None:
 
 def _claim(planner: Planner) -> None:
     with transaction.atomic():
-        claims.claim_due_runs(INTEREST, 16, planner.execute)
+        claims.claim_due_runs(SCOPE, 16, planner.execute)
 
 
 def _claim_these(planner: Planner) -> None:
     with transaction.atomic():
-        claims.claim_these_runs(INTEREST, ["wrun_x"], planner.execute)
+        claims.claim_these_runs(SCOPE, ["wrun_x"], planner.execute)
 
 
 def _lock(planner: Planner) -> None:
@@ -101,11 +101,11 @@ def _lock(planner: Planner) -> None:
 
 
 def _claim_steps(planner: Planner) -> None:
-    claims.claimable_steps(INTEREST, 16, planner.execute)
+    claims.claimable_steps(SCOPE, 16, planner.execute)
 
 
 def _look(planner: Planner) -> None:
-    claims.look(INTEREST, "wrkr_1", [("step_1", 1)], timedelta(seconds=15), planner.execute)
+    claims.survey(SCOPE, "wrkr_1", [("step_1", 1)], timedelta(seconds=15), planner.execute)
 
 
 def _read_logs(planner: Planner) -> None:
@@ -134,8 +134,8 @@ def _busy(count: int) -> list[Transition]:
 
 
 def _prepared(t: Transition) -> Transition:
-    locking.fill([t.picture])
-    steps.complete_step(t, t.picture.steps["step:work:1"], Encoded("1"))
+    locking.read_entities([t.entities])
+    steps.complete_step(t, t.entities.steps["step:work:1"], Encoded("1"))
     waits.complete_due_waits(t)
     steps.start_step(t, add_step(t, 2), "wrkr_1")
     add_wait(t, 2)

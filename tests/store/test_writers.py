@@ -35,17 +35,17 @@ def _steps(run_id: str) -> None:
         add_step(t, 4)
         assert second.attempt == 0
     with transition(run_id) as t:
-        steps.complete_step(t, t.picture.steps["step:work:1"], Encoded('{"a":"\\u0000 \\ud800 \\" \\\\"}'))
-        steps.start_step(t, t.picture.steps["step:work:2"], "wrkr_2")
-        steps.cancel_step(t, t.picture.steps["step:work:3"], "step:work:3")
+        steps.complete_step(t, t.entities.steps["step:work:1"], Encoded('{"a":"\\u0000 \\ud800 \\" \\\\"}'))
+        steps.start_step(t, t.entities.steps["step:work:2"], "wrkr_2")
+        steps.cancel_step(t, t.entities.steps["step:work:3"], "step:work:3")
     with transition(run_id) as t:
-        steps.retry_step(t, t.picture.steps["step:work:2"], ERROR, t.now + timedelta(seconds=3))
+        steps.retry_step(t, t.entities.steps["step:work:2"], ERROR, t.now + timedelta(seconds=3))
     with transition(run_id) as t:
-        steps.start_step(t, t.picture.steps["step:work:2"], "wrkr_3")
-        steps.start_step(t, t.picture.steps["step:work:4"], "wrkr_3")
+        steps.start_step(t, t.entities.steps["step:work:2"], "wrkr_3")
+        steps.start_step(t, t.entities.steps["step:work:4"], "wrkr_3")
     with transition(run_id) as t:
-        steps.lose_step(t, t.picture.steps["step:work:2"])
-        steps.fail_step(t, t.picture.steps["step:work:4"], ERROR)
+        steps.lose_step(t, t.entities.steps["step:work:2"])
+        steps.fail_step(t, t.entities.steps["step:work:4"], ERROR)
 
 
 def _waits(run_id: str) -> None:
@@ -55,7 +55,7 @@ def _waits(run_id: str) -> None:
             add_wait(t, number, seconds)
         waits.cancel_wait(t, "wait:3")
     with transition(run_id) as t:
-        waits.complete_wait(t, t.picture.waits["wait:1"])
+        waits.complete_wait(t, t.entities.waits["wait:1"])
         runs.set_wake(t, undelivered=False)
 
 
@@ -153,14 +153,14 @@ def test_both_writers_store_the_same_rows(
 ) -> None:
     stored = []
     for write, insert, few in (
-        (write_orm.write, creation._insert_plain, 0),
-        (FAST, creation._insert_fast, write_sql._FEW),  # one value per parameter, where the rows are few
-        (FAST, creation._insert_fast, -1),  # arrays, always
+        (write_orm.write, creation._insert_orm, 0),
+        (FAST, creation._insert_sql, write_sql._FEW),  # one value per parameter, where the rows are few
+        (FAST, creation._insert_sql, -1),  # arrays, always
     ):
         monkeypatch.setattr(write_sql, "_FEW", few)
         repeatable()
         monkeypatch.setattr(write_sql, "write", lambda transitions, _execute, write=write: write(transitions))
-        monkeypatch.setattr(creation, "_insert_fast", insert)
+        monkeypatch.setattr(creation, "_insert_sql", insert)
         parent = new_run(id="wrun_parent", seed="s")
         new_run(id="wrun_1", seed="seed", parent_id=parent, parent_correlation_id="child:1", timeout=timedelta(hours=2))
         scenario("wrun_1")

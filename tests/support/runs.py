@@ -62,7 +62,7 @@ def add_hook(t: Transition, token: str, number: int = 1) -> None:
 def running_step(run_id: str, worker_id: str | None = None) -> StepRow:
     """A step of the run, created and started."""
     with transition(run_id) as t:
-        step = add_step(t, 1 + len(t.picture.steps))
+        step = add_step(t, 1 + len(t.entities.steps))
         steps.start_step(t, step, worker_id)
     return step
 

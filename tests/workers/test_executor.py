@@ -16,12 +16,12 @@ from django_workflows.store.rows import StepRow
 from django_workflows.values import clock
 from django_workflows.workers.attempts import executor as module
 from django_workflows.workers.attempts.attempts import (
+    AlreadyRecorded,
     Attempt,
     Completed,
     Failed,
     HandedBack,
     Outcome,
-    Recorded,
 )
 from django_workflows.workers.attempts.executor import Executor
 from django_workflows.workers.attempts.slots import AHEAD, MOST, Slots
@@ -109,12 +109,12 @@ def test_what_nobody_wants_any_more_never_has_its_turn() -> None:
     unwanted.cancel()
     world.go.release(2)
     outcomes = {outcome.attempt.step.id: type(outcome) for outcome in desk.reported(3)}
-    assert outcomes == {"step_a": Completed, "step_b": Recorded, "step_c": Completed}
+    assert outcomes == {"step_a": Completed, "step_b": AlreadyRecorded, "step_c": Completed}
     assert world.began == ["a", "c"]
 
 
 def test_what_waits_too_long_is_given_back_and_never_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module, "SLOT_WAIT_LIMIT", 0.0)
     desk = Desk(1)
     desk.begin("a")
     starved = desk.begin("b")

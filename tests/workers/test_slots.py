@@ -12,7 +12,7 @@ from django_workflows.authoring.registry import step_names, workflow_names
 from django_workflows.models import Event, Step
 from django_workflows.serialization import Encoded
 from django_workflows.services import runs, steps
-from django_workflows.store.claims import Interest
+from django_workflows.store.claims import WorkerScope
 from django_workflows.values import ids
 from django_workflows.workers.attempts.attempts import Attempt, Completed
 from django_workflows.workers.attempts.slots import Slots
@@ -24,10 +24,10 @@ from tests.workers import bodies
 
 
 def _advancer(begun: list[Attempt], slots: int = 4) -> Advancer:
-    interest = Interest(None, tuple(workflow_names()), tuple(step_names()), "v1")
+    scope = WorkerScope(None, tuple(workflow_names()), tuple(step_names()), "v1")
     return Advancer(
         ids.worker_id(),
-        interest,
+        scope,
         slots=Slots(slots),
         begin=begun.append,
         watch=Watch(),

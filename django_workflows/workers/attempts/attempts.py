@@ -89,5 +89,5 @@ class HandedBack(Outcome):
 
 
 @dataclass(slots=True)
-class Recorded(Outcome):
+class AlreadyRecorded(Outcome):
     """The step has recorded its end itself (``atomic``), or nobody wants to know any more."""

@@ -29,7 +29,7 @@ LINGER = 0.02
 #: characters of encoded text that wait at most, before their writer has to
 HIGH_WATER = 1024 * 1024
 #: seconds that the end of a step waits for a database that is away
-PATIENCE = 5.0
+FLUSH_RETRY_LIMIT = 5.0
 _PAUSE = 0.2
 _IDLE = 5.0
 
@@ -95,7 +95,7 @@ class ChunkBuffer:
         Raises:
             StreamClosedError, EntityConflictError: why they cannot be. ChunksNotSavedError: the database stays away.
         """
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + FLUSH_RETRY_LIMIT
         while True:
             try:
                 self._drain()

@@ -24,10 +24,10 @@ from ...exceptions import FatalError, RetryableError, SerializationError
 from ...serialization import dumps, encode_error, loads
 from ...services import steps
 from ...store import database, locking
-from ...store.limits import check_size
+from ...store.limits import require_size
 from ...store.write import write
 from ...values import clock, durations
-from .attempts import Attempt, Completed, Failed, HandedBack, Outcome, Recorded
+from .attempts import AlreadyRecorded, Attempt, Completed, Failed, HandedBack, Outcome
 from .chunk_buffer import ChunksNotSavedError
 from .slots import Slots
 from .step_runtime import StepRuntime
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 Report = Callable[[Outcome], None]
 
 #: seconds after which an attempt that waits for its turn is given back, for any worker to take
-PATIENCE = 0.25
+SLOT_WAIT_LIMIT = 0.25
 #: seconds before a step is tried again whose result could not be saved: the database is away, or full
 NOT_SAVED_PAUSE = 0.5
 
@@ -91,7 +91,7 @@ def _run_atomic(attempt: Attempt, runtime: StepRuntime, payload: dict[str, Any])
     try:
         with transaction.atomic(using=using):
             value = _enter(runtime, attempt.definition.fn, payload)
-            output = check_size(dumps(value))
+            output = require_size(dumps(value))
             returned = True
             runtime.flush()
             locked = locking.lock_run(attempt.run_id)
@@ -101,7 +101,7 @@ def _run_atomic(attempt: Attempt, runtime: StepRuntime, payload: dict[str, Any])
             steps.complete_step(locked, step, output)
             write([locked])
     except _LeaseLostError:
-        return Recorded(attempt)
+        return AlreadyRecorded(attempt)
     except (OperationalError, InterfaceError) as error:
         # Nothing of an atomic step is left when its connection breaks, wherever that happens: no fault of the step.
         # Other errors are its own, also at the commit, where deferred constraints are checked.
@@ -109,13 +109,13 @@ def _run_atomic(attempt: Attempt, runtime: StepRuntime, payload: dict[str, Any])
             raise
         logger.warning("The result of step %s could not be saved and it is tried again: %s", attempt.step.id, error)
         return HandedBack(attempt, NOT_SAVED_PAUSE)
-    return Recorded(attempt)
+    return AlreadyRecorded(attempt)
 
 
 def classify(attempt: Attempt, error: BaseException) -> Outcome:
     """What an exception out of a step means for it. Never raises."""
     if attempt.cancelled and isinstance(error, asyncio.CancelledError):
-        return Recorded(attempt)
+        return AlreadyRecorded(attempt)
     encoded = encode_error(error)
     if isinstance(error, FatalError | SerializationError):
         return Failed(attempt, encoded, fatal=True)
@@ -226,7 +226,7 @@ class Executor:
                     self._running[attempt] = None
             if not attempt.cancelled:
                 return self._launch(attempt)
-            self._give_up(attempt, Recorded(attempt))
+            self._give_up(attempt, AlreadyRecorded(attempt))
 
     def _give_up(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt that has waited, and will not run."""
@@ -315,7 +315,7 @@ class Executor:
     def _take_starved(self, now: float) -> list[Attempt]:
         starved = []
         with self._lock:
-            while self._waiting and now - self._waiting[0].taken >= PATIENCE:
+            while self._waiting and now - self._waiting[0].taken >= SLOT_WAIT_LIMIT:
                 starved.append(self._waiting.popleft())
         return starved
 
@@ -329,7 +329,7 @@ class Executor:
         with self._lock:
             moments = [attempt.deadline or 0.0 for attempt in self._with_deadline()]
             if self._waiting:
-                moments.append(self._waiting[0].taken + PATIENCE)
+                moments.append(self._waiting[0].taken + SLOT_WAIT_LIMIT)
         return None if not moments else max(0.0, min(moments) - time.monotonic())
 
     @property

@@ -15,7 +15,7 @@ from ...exceptions import EntityConflictError
 from ...serialization import dumps
 from ...services import attributes, steps
 from ...store import database, locking
-from ...store.limits import check_size
+from ...store.limits import require_size
 from ...store.transition import Transition
 from ...store.write import write
 from ...streams import writing
@@ -80,10 +80,10 @@ class StepRuntime(runtime.Runtime):
     # --- streams -----------------------------------------------------------------------------------------------------
 
     def write(self, run_id: str, stream: str, value: Any) -> None:
-        self._chunks.write(run_id, stream, check_size(dumps(value)))
+        self._chunks.write(run_id, stream, require_size(dumps(value)))
 
     def awrite(self, run_id: str, stream: str, value: Any) -> Awaitable[None]:
-        return self._chunks.awrite(run_id, stream, check_size(dumps(value)))
+        return self._chunks.awrite(run_id, stream, require_size(dumps(value)))
 
     def close_stream(self, run_id: str, stream: str) -> None:
         self._chunks.close(run_id, stream)

@@ -23,9 +23,9 @@ from django.db import DatabaseError, InterfaceError
 from ... import conf
 from ...engine import ExecutionSettings, sandbox
 from ...store import claims, database
-from ...store.claims import Interest
+from ...store.claims import WorkerScope
 from ...store.write import send_signals
-from ..attempts.attempts import Attempt, Outcome, Recorded
+from ..attempts.attempts import AlreadyRecorded, Attempt, Outcome
 from ..attempts.slots import Slots
 from ..link.connection import AdvancingConnection
 from ..link.watchdog import Watch
@@ -52,7 +52,7 @@ class Advancer:
     def __init__(
         self,
         worker_id: str,
-        interest: Interest,
+        scope: WorkerScope,
         *,
         slots: Slots,
         begin: Callable[[Attempt], None],
@@ -61,7 +61,7 @@ class Advancer:
         connection: AdvancingConnection | None = None,
     ) -> None:
         self.worker_id = worker_id
-        self.interest = interest
+        self.scope = scope
         self.connection = connection or AdvancingConnection()
         self.bodies = Bodies(conf.settings.CACHE_SIZE, watch)
         #: the worker stops: nothing new is started
@@ -73,7 +73,7 @@ class Advancer:
         #: works whose run a long transaction holds, and when (``time.monotonic()``) to try again
         self._deferred: list[tuple[float, Work]] = []
         self._turn = threading.RLock()
-        self._advance = Advance(worker_id, interest, watch, self._take_slots)
+        self._advance = Advance(worker_id, scope, watch, self._take_slots)
         settings = ExecutionSettings(
             max_events=conf.settings.MAX_EVENTS_PER_RUN,
             max_payload_bytes=conf.settings.MAX_PAYLOAD_BYTES,
@@ -82,9 +82,7 @@ class Advancer:
         recall = Recall(self.bodies, self.connection, settings, watch)
         self._settling = Settling(self._advance, self.bodies, self.connection, slots, begin)
         self._fenced = Fenced(self._advance, self.bodies, self.connection, self._settling)
-        self._locked = Locked(
-            interest, self._advance, recall, self.bodies, self.connection, self._settling, self._defer
-        )
+        self._locked = Locked(scope, self._advance, recall, self.bodies, self.connection, self._settling, self._defer)
         #: more runs are due than were claimed; they are claimed when slots are free
         self.more_due = False
         #: tells the main loop to take the turn in a moment
@@ -216,7 +214,7 @@ class Advancer:
         for _ in range(len(self._inbox)):
             outcome = self._inbox.popleft()
             work = works.setdefault(outcome.attempt.run_id, Work(outcome.attempt.run_id))
-            if isinstance(outcome, Recorded):
+            if isinstance(outcome, AlreadyRecorded):
                 work.foreign = True
             else:
                 work.outcomes.append(outcome)
@@ -268,7 +266,7 @@ class Advancer:
                 return False
             try:
                 with self.connection.lent():
-                    hints = claims.claimable_steps(self.interest, room, self.connection.execute)
+                    hints = claims.claimable_steps(self.scope, room, self.connection.execute)
                     if hints:
                         self._locked.start_claimed(hints)
                     begun = bool(self._settling.begun)

@@ -1,4 +1,4 @@
-"""Suspended bodies kept in memory, each with the picture of its run that it fits."""
+"""Suspended bodies kept in memory, each with the entities of its run that it fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ...engine import Execution
 from ...eventlog.commands import Command
-from ...store.rows import Picture
+from ...store.rows import OpenEntities
 from ..link.watchdog import Watch
 
 #: turns that a run goes through its lock after another process has got in between
@@ -16,13 +16,13 @@ _CONTENDED_TURNS = 16
 
 
 class Body:
-    """A live execution. It may be used while the log still ends where ``picture.run`` says."""
+    """A live execution. It may be used while the log still ends where ``entities.run`` says."""
 
-    __slots__ = ("contended", "execution", "picture", "timer", "undecided")
+    __slots__ = ("contended", "entities", "execution", "timer", "undecided")
 
-    def __init__(self, execution: Execution, picture: Picture) -> None:
+    def __init__(self, execution: Execution, entities: OpenEntities) -> None:
         self.execution = execution
-        self.picture = picture
+        self.entities = entities
         #: commands that the log does not hold yet, because a turn writes a bounded number
         self.undecided: deque[Command] = deque()
         self.contended = 0
@@ -57,7 +57,7 @@ class Bodies:
         body.contended = max(body.contended - 1, self._contended.pop(run_id, 0))
         self._bodies[run_id] = body
         self._bodies.move_to_end(run_id)
-        wake_at = body.picture.run.wake_at
+        wake_at = body.entities.run.wake_at
         if wake_at is not None and wake_at != body.timer:
             heapq.heappush(self._timers, (wake_at, run_id))
             body.timer = wake_at
@@ -67,7 +67,7 @@ class Bodies:
 
     def close(self, body: Body) -> None:
         """Put a body away. Its ``finally`` blocks run, so that it may hang: the supervisor is to know in which run."""
-        self._watch.enter(body.picture.run.id)
+        self._watch.enter(body.entities.run.id)
         try:
             body.execution.close()
         finally:
@@ -97,7 +97,7 @@ class Bodies:
             if body is None or body.timer != wake_at:
                 continue
             body.timer = None
-            if body.picture.run.wake_at == wake_at and run_id not in found:
+            if body.entities.run.wake_at == wake_at and run_id not in found:
                 found.append(run_id)
         return found
 
@@ -105,7 +105,7 @@ class Bodies:
         while self._timers:
             wake_at, run_id = self._timers[0]
             body = self._bodies.get(run_id)
-            if body is not None and body.picture.run.wake_at == wake_at:
+            if body is not None and body.entities.run.wake_at == wake_at:
                 return wake_at
             heapq.heappop(self._timers)
             if body is not None and body.timer == wake_at:

@@ -85,7 +85,7 @@ class Fenced:
         if body is None or work.foreign or body.contended:
             leftover.append(work)
             return
-        result = Result(work, Transition(body.picture, now), body)
+        result = Result(work, Transition(body.entities, now), body)
         if not all(is_at_hand(result.transition, outcome) for outcome in work.outcomes):
             leftover.append(work)
             return

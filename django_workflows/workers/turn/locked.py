@@ -13,7 +13,7 @@ from ...recovery import repair
 from ...serialization import encode_error
 from ...services import runs
 from ...store import claims, database, locking
-from ...store.claims import Interest
+from ...store.claims import WorkerScope
 from ...store.write import write, write_rows
 from ..attempts.attempts import Failed, Outcome
 from ..link.connection import AdvancingConnection
@@ -34,7 +34,7 @@ class Locked:
 
     def __init__(
         self,
-        interest: Interest,
+        scope: WorkerScope,
         advance: Advance,
         recall: Recall,
         bodies: Bodies,
@@ -42,7 +42,7 @@ class Locked:
         settling: Settling,
         defer: Callable[[Work], None],
     ) -> None:
-        self._interest = interest
+        self._scope = scope
         self._advance, self._recall, self._bodies = advance, recall, bodies
         self._connection, self._settling, self._defer = connection, settling, defer
 
@@ -85,9 +85,9 @@ class Locked:
                 held = [by_run[run_id] for run_id in claims.existing_runs(again) if run_id not in found]
             due: Sequence[claims.Claimed] = ()
             if limit:
-                due = claims.claim_due_runs(self._interest, limit, self._connection.execute)
+                due = claims.claim_due_runs(self._scope, limit, self._connection.execute)
             elif rung_for:
-                due = claims.claim_these_runs(self._interest, rung_for, self._connection.execute)
+                due = claims.claim_these_runs(self._scope, rung_for, self._connection.execute)
             for claimed in due:
                 found.setdefault(claimed.transition.run.id, claimed)
             everything = self._recall.bodies_for(list(found.values()))
@@ -104,7 +104,7 @@ class Locked:
 
     @contextmanager
     def _dropping(self, found: Mapping[str, object]) -> Iterator[None]:
-        """After a failure, forget the bodies of all these runs, also of those whose turn had not come: their pictures
+        """After a failure, forget the bodies of all these runs, also of those whose turn had not come: their entities
         may be ahead of what the bodies were told, and would pass for complete."""
         try:
             yield
@@ -185,7 +185,7 @@ class Locked:
             for locked in found:
                 for outcome in outcomes:
                     record_outcome(locked, outcome)
-                runs.block_run(locked, reason, self._interest.code_version)
+                runs.block_run(locked, reason, self._scope.code_version)
                 write([locked])
         return bool(found)
 

@@ -10,7 +10,7 @@ from ...exceptions import PayloadTooLargeError
 from ...serialization import encode_error
 from ...services import steps
 from ...store import locking
-from ...store.limits import check_size
+from ...store.limits import require_size
 from ...store.rows import StepRow
 from ...store.transition import Transition
 from ..attempts.attempts import Attempt, Completed, Failed, HandedBack, Outcome
@@ -40,12 +40,12 @@ def record_outcome(transition: Transition, outcome: Outcome) -> bool:
         if transition.run.ended:
             steps.lose_step(transition, step)
         else:
-            steps.hand_back_step(transition, step, timedelta(seconds=outcome.pause))
+            steps.release_step(transition, step, timedelta(seconds=outcome.pause))
     return True
 
 
 def _current(transition: Transition, attempt: Attempt) -> StepRow | None:
-    step = transition.picture.steps.get(attempt.step.correlation_id)
+    step = transition.entities.steps.get(attempt.step.correlation_id)
     if step is None:  # the run has ended, or its body is unknown here: its open steps were not read
         step = locking.read_step(transition, attempt.step.id)
     return step if steps.holds_lease(step, attempt.worker_id, attempt.number) else None
@@ -54,13 +54,13 @@ def _current(transition: Transition, attempt: Attempt) -> StepRow | None:
 def is_at_hand(transition: Transition, outcome: Outcome) -> bool:
     """Whether the lease can be judged without reading the step's row."""
     attempt = outcome.attempt
-    step = transition.picture.steps.get(attempt.step.correlation_id)
+    step = transition.entities.steps.get(attempt.step.correlation_id)
     return steps.holds_lease(step, attempt.worker_id, attempt.number)
 
 
 def _complete(transition: Transition, step: StepRow, outcome: Completed) -> None:
     try:
-        steps.complete_step(transition, step, check_size(outcome.output))
+        steps.complete_step(transition, step, require_size(outcome.output))
     except PayloadTooLargeError as error:
         steps.fail_step(transition, step, encode_error(error))
 

@@ -18,7 +18,7 @@ from ..link.connection import AdvancingConnection
 from ..link.watchdog import Watch
 from .bodies import Bodies, Body
 
-#: events of others after which the picture of open entities is read again
+#: events of others after which open entities are read again
 _TOUCHES_ENTITIES = ("step_", "wait_", "hook_created", "hook_disposed", "run_retried")
 
 
@@ -41,11 +41,11 @@ class Recall:
         self._watch = watch
 
     def in_step(self, locked: Transition) -> Body | None:
-        """The body at hand, if the log ends where it stands; the transition goes on with its picture."""
+        """The body at hand, if the log ends where it stands; the transition goes on with its entities."""
         body = self._bodies.get(locked.run.id)
         if body is None or not _fits(body, locked):
             return None
-        locked.adopt(body.picture)
+        locked.adopt(body.entities)
         return body
 
     def bodies_for(self, claimed: Sequence[Claimed]) -> list[Recalled]:
@@ -67,10 +67,10 @@ class Recall:
                 self._build(found, item.log)
                 continue
             stale = self._bodies.get(run.id)
-            if stale is not None and stale.picture.run.last_sequence >= run.last_sequence:
+            if stale is not None and stale.entities.run.last_sequence >= run.last_sequence:
                 self._bodies.drop(run.id)  # the log was replaced: a restored database
                 stale = None
-            positions.append((run.id, stale.picture.run.last_sequence - 1 if stale is not None else 0))
+            positions.append((run.id, stale.entities.run.last_sequence - 1 if stale is not None else 0))
             waiting.append((found, stale))
         if waiting:
             self._read(positions, waiting)
@@ -95,20 +95,20 @@ class Recall:
             self._build(found, log)
             unread.append(found.transition)
         for transition in unread:
-            transition.picture.steps.clear()
-            transition.picture.waits.clear()
-            transition.picture.hooks.clear()
+            transition.entities.steps.clear()
+            transition.entities.waits.clear()
+            transition.entities.hooks.clear()
         if unread:
-            locking.fill([transition.picture for transition in unread])
+            locking.read_entities([transition.entities for transition in unread])
 
     def _continue(self, found: Recalled, stale: Body, log: list[Record]) -> bool:
         """Use the body at hand with what others have added, if the log still has its last event in its place."""
-        before = stale.picture.run
+        before = stale.entities.run
         if log[0].sequence != before.last_sequence or log[0].created_at != before.last_event_at:
             return False
         if any(record.type == "run_retried" for record in log[1:]):
             return False
-        found.transition.adopt(stale.picture)
+        found.transition.adopt(stale.entities)
         found.body, found.foreign = stale, log[1:]
         return True
 
@@ -117,14 +117,14 @@ class Recall:
         workflow = find_workflow(run.workflow)
         assert workflow is not None
         execution = Execution(workflow, log[0], run_id=run.id, deadline_at=run.deadline_at, settings=self._settings)
-        found.body = Body(execution, found.transition.picture)
+        found.body = Body(execution, found.transition.entities)
         found.foreign = log
 
     def catch_up(self, body: Body, foreign: Sequence[Any]) -> None:
         """Deliver what the body has not seen; a fresh body replays its whole log."""
         if not foreign:
             return
-        self._watch.enter(body.picture.run.id)
+        self._watch.enter(body.entities.run.id)
         try:
             if foreign[0].sequence == 1:
                 body.execution.replay(foreign)
@@ -136,5 +136,5 @@ class Recall:
 
 
 def _fits(body: Body, locked: Transition) -> bool:
-    mine, run = body.picture.run, locked.run
+    mine, run = body.entities.run, locked.run
     return mine.last_sequence == run.last_sequence and mine.last_event_at == run.last_event_at

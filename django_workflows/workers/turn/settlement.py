@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from ...eventlog.statuses import StepStatus
 from ...services import outbox
 from ...store.transition import Transition
-from ...store.write import ring_for
+from ...store.write import notify_others
 from ..attempts.attempts import Attempt
 from ..attempts.slots import Slots
 from ..link.connection import AdvancingConnection
@@ -113,9 +113,9 @@ class Settling:
         """Let the attempts begin; then ring for others, and pay what is owed to other runs. Returns what was done."""
         self.begin_attempts()
         done, self._done = self._done, []
-        ring_for(done, self._connection.execute_or_none)
+        notify_others(done, self._connection.execute_or_none)
         if any(transition_.outbox for transition_ in done):
-            outbox.deliver()
+            outbox.flush_outbox()
         return done
 
     def forget(self) -> None:

@@ -17,9 +17,9 @@ from ...eventlog.statuses import StepStatus
 from ...exceptions import MaxEventsExceededError, PayloadTooLargeError, WorkflowError
 from ...serialization import encode_error
 from ...services import decisions, runs, steps, waits
-from ...store.claims import Interest
+from ...store.claims import WorkerScope
 from ...store.rows import StepRow
-from ...store.transition import ANY, Transition
+from ...store.transition import ANY_STEP, Transition
 from ..attempts.attempts import Attempt, Outcome, attempt_of
 from ..link.watchdog import Watch
 from .bodies import Body
@@ -54,9 +54,9 @@ class BeginAgainError(Exception):
 class Advance:
     """Everything one transition of one run needs to know about its worker."""
 
-    def __init__(self, worker_id: str, interest: Interest, watch: Watch, take_slots: Callable[[int], int]) -> None:
+    def __init__(self, worker_id: str, scope: WorkerScope, watch: Watch, take_slots: Callable[[int], int]) -> None:
         self.worker_id = worker_id
-        self.interest = interest
+        self.scope = scope
         self.watch = watch
         #: asks for that many slots, gets as many as are free
         self._take_slots = take_slots
@@ -68,7 +68,7 @@ class Advance:
             BeginAgainError: not ``locked``, and the run has to be ended.
         """
         run = transition.run
-        runs.start_run(transition, self.worker_id, self.interest.code_version)
+        runs.start_run(transition, self.worker_id, self.scope.code_version)
         for outcome in work.outcomes:
             record_outcome(transition, outcome)
         if not run.ended and not locked and runs.is_overdue(transition):
@@ -112,7 +112,7 @@ class Advance:
         runs.set_wake(transition, undelivered=undelivered)
 
     def _deliver(self, body: Body, record: Record) -> None:
-        self.watch.enter(body.picture.run.id)
+        self.watch.enter(body.entities.run.id)
         try:
             body.execution.deliver(record)
         finally:
@@ -131,15 +131,15 @@ class Advance:
         attempts = [self._start(transition, step) for step in mine[:granted]]
         left = [step.correlation_id for step in mine[granted:]]
         if left or len(mine) < len(candidates):
-            transition.rings.add(ANY)
+            transition.wake.add(ANY_STEP)
         return attempts, left
 
     def _wanted(self, transition: Transition, wanted: Sequence[str]) -> list[StepRow]:
-        found = [transition.picture.steps.get(correlation_id) for correlation_id in wanted]
+        found = [transition.entities.steps.get(correlation_id) for correlation_id in wanted]
         return [step for step in found if step is not None and step.id not in transition.new_steps]
 
     def _fits(self, transition: Transition, step: StepRow) -> bool:
-        queues = self.interest.queues
+        queues = self.scope.queues
         return (
             find_step(step.name) is not None
             and (queues is None or step.queue in queues)
@@ -168,7 +168,7 @@ def _needs_lock(transition: Transition, decided: Iterable[commands.Command]) -> 
         if isinstance(command, decisions.NEEDS_LOCK):
             return True
         if isinstance(command, commands.EndRun) and (
-            transition.picture.hooks or run.parent_id or run.cancel_requested_at or run.timed_out_at
+            transition.entities.hooks or run.parent_id or run.cancel_requested_at or run.timed_out_at
         ):
             return True
     return False
