@@ -13,11 +13,10 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from ..inspection.search import runs_with_attribute
+from ..inspection.search import attributes_about, runs_with_attribute
 from ..inspection.text import short_name, span
 from ..inspection.waiting import summary, waits_of
 from ..models import Run
-from ..services.children import about_attributes
 from ..values import clock
 from .rendering import GLYPHS, run_url
 
@@ -43,7 +42,7 @@ class RunsAboutMixin:
         return found
 
     def workflow_attributes(self, obj: Any) -> dict[str, str]:
-        return about_attributes(obj)
+        return attributes_about(obj)
 
     def workflow_runs(self, obj: Any) -> SafeString:
         return runs_about(self.workflow_attributes(obj)) if obj is not None and obj.pk is not None else SafeString("")

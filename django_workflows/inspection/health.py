@@ -50,7 +50,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Snapshot:
     """The moment of the diagnosis: the database's time, and the workers that live or are silent."""
 
     now: datetime
@@ -63,16 +63,16 @@ class Scene:
 
 def diagnose() -> list[Finding]:
     """All findings, the gravest first."""
-    scene = look_around()
-    found = [finding for question in QUESTIONS for finding in question(scene)]
+    snapshot = take_snapshot()
+    found = [finding for question in QUESTIONS for finding in question(snapshot)]
     return sorted(found, key=lambda finding: list(Severity).index(finding.severity))
 
 
-def look_around() -> Scene:
+def take_snapshot() -> Snapshot:
     now = database.now()
     timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
     rows = list(Worker.objects.alive().order_by("hostname", "pid"))
-    return Scene(
+    return Snapshot(
         now,
         live=[worker for worker in rows if worker.heartbeat_at >= now - timeout],
         silent=[worker for worker in rows if worker.heartbeat_at < now - timeout],
@@ -82,19 +82,19 @@ def look_around() -> Scene:
 # --- nobody takes it -------------------------------------------------------------------------------------------------
 
 
-def find_unserved(scene: Scene) -> Iterator[Finding]:
+def find_unserved(snapshot: Snapshot) -> Iterator[Finding]:
     """Due runs and claimable steps in queues that no live worker serves."""
     waiting: dict[str, int] = {}
-    due = Run.objects.due(scene.now).filter(blocked_reason="")
-    claimable = Step.objects.claimable(scene.now)
+    due = Run.objects.due(snapshot.now).filter(blocked_reason="")
+    claimable = Step.objects.claimable(snapshot.now)
     for rows in (due, claimable):
         for queue, count in rows.order_by().values_list("queue").annotate(Count("pk")):
             waiting[queue] = waiting.get(queue, 0) + count
     for queue, count in sorted(waiting.items()):
-        if scene.serving(queue):
+        if snapshot.serving(queue):
             continue
         things = f"{_count(count, 'run or step', 'runs and steps')} in queue {queue!r}"
-        if scene.live:
+        if snapshot.live:
             sentence = f"{things} wait, and no live worker serves that queue."
             advice = f"Start one: `manage.py workflows worker --queue {queue}`, or one without --queue for all of them."
             yield Finding("queue_unserved", Severity.ERROR, sentence, advice)
@@ -103,11 +103,11 @@ def find_unserved(scene: Scene) -> Iterator[Finding]:
             yield Finding("no_worker", Severity.ERROR, f"{things} wait, and no worker is alive.", advice)
 
 
-def find_unknown_workflows(scene: Scene) -> Iterator[Finding]:
+def find_unknown_workflows(snapshot: Snapshot) -> Iterator[Finding]:
     """Due runs of workflows that no live worker of their queue knows."""
-    due = Run.objects.due(scene.now).order_by().values_list("workflow", "queue")
+    due = Run.objects.due(snapshot.now).order_by().values_list("workflow", "queue")
     for workflow, queue, count in due.annotate(Count("pk")).order_by("workflow", "queue"):
-        serving = scene.serving(queue)
+        serving = snapshot.serving(queue)
         if not serving or any(workflow in worker.workflows for worker in serving):
             continue
         yield Finding(
@@ -115,16 +115,16 @@ def find_unknown_workflows(scene: Scene) -> Iterator[Finding]:
             Severity.ERROR,
             f"{_count(count, 'run')} of {workflow} in queue {queue!r}: no live worker knows this workflow.",
             "Deploy code that defines it under this name (@workflow(name=…) keeps an old one) and restart the workers.",
-            _ids(Run.objects.due(scene.now).filter(workflow=workflow, queue=queue)),
+            _ids(Run.objects.due(snapshot.now).filter(workflow=workflow, queue=queue)),
         )
 
 
-def find_unknown_steps(scene: Scene) -> Iterator[Finding]:
+def find_unknown_steps(snapshot: Snapshot) -> Iterator[Finding]:
     """Claimable steps that this code does not know and nobody has taken for a while."""
-    late = scene.now - timedelta(seconds=OVERDUE_AFTER)
+    late = snapshot.now - timedelta(seconds=OVERDUE_AFTER)
     rows = Step.objects.claimable(late).order_by().values_list("name", "queue")
     for name, queue, count in rows.annotate(Count("pk")).order_by("name", "queue"):
-        if not scene.serving(queue) or find_step(name) is not None:
+        if not snapshot.serving(queue) or find_step(name) is not None:
             continue
         yield Finding(
             "step_unknown",
@@ -134,23 +134,23 @@ def find_unknown_steps(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def find_overdue(scene: Scene) -> Iterator[Finding]:
+def find_overdue(snapshot: Snapshot) -> Iterator[Finding]:
     """Runs that are due although a worker that knows them is alive."""
-    late = Run.objects.due(scene.now - timedelta(seconds=OVERDUE_AFTER)).filter(blocked_reason="")
+    late = Run.objects.due(snapshot.now - timedelta(seconds=OVERDUE_AFTER)).filter(blocked_reason="")
     rows = late.order_by().values_list("queue", "workflow").annotate(Count("pk"), Min("wake_at"))
     for queue, workflow, count, since in rows.order_by("queue", "workflow"):
-        if any(workflow in worker.workflows for worker in scene.serving(queue)):
+        if any(workflow in worker.workflows for worker in snapshot.serving(queue)):
             yield Finding(
                 "run_overdue",
                 Severity.WARNING,
                 f"{_count(count, 'run')} of {workflow} in queue {queue!r} have been due for up to "
-                f"{humanize(scene.now - since)}, although a worker that knows them is alive.",
+                f"{humanize(snapshot.now - since)}, although a worker that knows them is alive.",
                 "The workers are overloaded or their connections hang: look at their logs, or start more of them.",
                 _ids(late.filter(queue=queue, workflow=workflow)),
             )
 
 
-def find_blocked(scene: Scene) -> Iterator[Finding]:
+def find_blocked(snapshot: Snapshot) -> Iterator[Finding]:
     """Runs parked because the code at hand does not fit them."""
     blocked = Run.objects.blocked().order_by("created_at")
     runs = list(blocked[: _SPELLED_OUT + 1])
@@ -171,23 +171,23 @@ def find_blocked(scene: Scene) -> Iterator[Finding]:
 # --- workers ---------------------------------------------------------------------------------------------------------
 
 
-def find_silent_workers(scene: Scene) -> Iterator[Finding]:
+def find_silent_workers(snapshot: Snapshot) -> Iterator[Finding]:
     """Workers that have not said that they stop and give no sign of life."""
-    for worker in scene.silent:
+    for worker in snapshot.silent:
         count = Step.objects.running().filter(worker=worker).count()
         advice = "Live workers give its steps to others and close its row."
-        if not scene.live:
+        if not snapshot.live:
             advice = "Start a worker: it gives the steps to others. `manage.py workflows worker`."
         yield Finding(
             "worker_silent",
             Severity.ERROR if count else Severity.WARNING,
-            f"Worker {worker} has been silent for {humanize(scene.now - worker.heartbeat_at)}"
+            f"Worker {worker} has been silent for {humanize(snapshot.now - worker.heartbeat_at)}"
             + (f" and has {_count(count, 'step')} in hand." if count else "."),
             advice,
         )
 
 
-def find_orphaned_steps(scene: Scene) -> Iterator[Finding]:
+def find_orphaned_steps(snapshot: Snapshot) -> Iterator[Finding]:
     """Running steps whose worker has no row, or one that says it stopped."""
     known = Worker.objects.alive().values("pk")
     running = Step.objects.running()
@@ -199,14 +199,14 @@ def find_orphaned_steps(scene: Scene) -> Iterator[Finding]:
             Severity.ERROR,
             f"{_count(count, 'step')} said to be running, on workers that are gone.",
             "A live worker gives them to others within a minute."
-            if scene.live
+            if snapshot.live
             else "Start a worker: it gives them to others. `manage.py workflows worker`.",
             tuple(orphans.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )
 
 
-def find_clock_skew(scene: Scene) -> Iterator[Finding]:
-    for worker in scene.live:
+def find_clock_skew(snapshot: Snapshot) -> Iterator[Finding]:
+    for worker in snapshot.live:
         if abs(worker.clock_skew) > MAX_SKEW:
             side = "ahead of" if worker.clock_skew > 0 else "behind"
             yield Finding(
@@ -217,12 +217,12 @@ def find_clock_skew(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def find_deaf_workers(scene: Scene) -> Iterator[Finding]:
+def find_deaf_workers(snapshot: Snapshot) -> Iterator[Finding]:
     """PostgreSQL workers that cannot LISTEN, or whose lock proves nothing."""
     if not database.is_postgresql():
         return
-    untrusted = [worker for worker in scene.live if not worker.lock_trusted]
-    deaf = [worker for worker in scene.live if worker.lock_trusted and not worker.listening and conf.settings.LISTEN]
+    untrusted = [worker for worker in snapshot.live if not worker.lock_trusted]
+    deaf = [worker for worker in snapshot.live if worker.lock_trusted and not worker.listening and conf.settings.LISTEN]
     if untrusted:
         timeout = humanize(timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT))
         yield Finding(
@@ -241,8 +241,8 @@ def find_deaf_workers(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def find_mixed_code(scene: Scene) -> Iterator[Finding]:
-    versions = sorted({worker.code_version for worker in scene.live})
+def find_mixed_code(snapshot: Snapshot) -> Iterator[Finding]:
+    versions = sorted({worker.code_version for worker in snapshot.live})
     if len(versions) > 1:
         yield Finding(
             "code_versions",
@@ -255,7 +255,7 @@ def find_mixed_code(scene: Scene) -> Iterator[Finding]:
 # --- rows that should not be -----------------------------------------------------------------------------------------
 
 
-def find_leftovers(scene: Scene) -> Iterator[Finding]:
+def find_leftovers(snapshot: Snapshot) -> Iterator[Finding]:
     """What a crash of an older version or a partial restore may have left."""
     hooks = Hook.objects.active().filter(run__status__in=sorted(TERMINAL_RUN))
     count = hooks.count()
@@ -267,19 +267,19 @@ def find_leftovers(scene: Scene) -> Iterator[Finding]:
             "They answer nobody and give their tokens away when another run asks; `workflows verify` says which.",
             tuple(hooks.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )
-    late = Outbox.objects.filter(created_at__lt=scene.now - timedelta(seconds=OVERDUE_AFTER))
+    late = Outbox.objects.filter(created_at__lt=snapshot.now - timedelta(seconds=OVERDUE_AFTER))
     count = late.count()
     if count:
         yield Finding(
             "outbox_late",
-            Severity.ERROR if not scene.live else Severity.WARNING,
+            Severity.ERROR if not snapshot.live else Severity.WARNING,
             f"{_count(count, 'message')} between parents and children not delivered for more than {OVERDUE_AFTER:.0f} s.",
             "Workers deliver them: start one, or look at the logs of those that run.",
             tuple(late.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )
 
 
-Question = Callable[[Scene], Iterable[Finding]]
+Question = Callable[[Snapshot], Iterable[Finding]]
 
 QUESTIONS: tuple[Question, ...] = (
     find_unserved,

@@ -13,6 +13,7 @@ from django.db.models.lookups import Exact
 
 from ..authoring.registry import workflow_names
 from ..models import Hook, Run, Step, Wait
+from ..services.children import about_attributes
 from ..store import database
 
 #: ids that one look-up gives at most, the newest first
@@ -110,6 +111,11 @@ def _by_attribute(text: str) -> list[str]:
     if equals and key.strip():
         return runs_with_attribute([key.strip()], value.strip())
     return runs_with_attribute(used_attributes(), text)
+
+
+def attributes_about(instance: Any) -> dict[str, str]:
+    """The attributes of runs that were started with ``using(about=instance)``: by them they are found again."""
+    return about_attributes(instance)
 
 
 def runs_with_attribute(keys: Sequence[str], value: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.exceptions import NotFound
@@ -13,10 +12,9 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from ..api import streams
 from ..exceptions import WorkflowError
 from ..serialization.plain_json import to_plain, to_plain_text
-from ..streams import reading
-from ..webhooks.delivery import release_connections
 from . import errors, filters, serializers
 from .base import ApiView
 from .schemas import OpenApiResponse, extend_schema, header, query
@@ -74,7 +72,7 @@ class RunStream(ApiView):
             raise NotFound("A stream's name has 1 to 255 characters.")
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return _follow(request, run.pk, name, start_index)
-        page = reading.read_page(run.pk, name, start_index)
+        page = streams.read_page(run.pk, name, start_index)
         results = [{"index": index, "value": to_plain(text)} for index, text in page.chunks]
         return Response({"results": results, "next_index": page.next_index, "done": page.done})
 
@@ -92,22 +90,21 @@ def _start_index(request: Request) -> int:
 
 
 def _follow(request: Request, run_id: str, name: str, start_index: int) -> HttpResponseBase:
-    if request.headers.get("Last-Event-ID") and _is_over(reading.read_page(run_id, name, start_index, 1)):
+    if request.headers.get("Last-Event-ID") and _is_over(streams.read_page(run_id, name, start_index, 1)):
         return HttpResponse(status=204)  # tells an EventSource not to connect again
     under_asgi = isinstance(request._request, ASGIRequest)
     lines: Any = _asend(run_id, name, start_index) if under_asgi else _send(run_id, name, start_index)
     return StreamingHttpResponse(lines, content_type="text/event-stream", headers=_HEADERS)
 
 
-def _is_over(page: reading.Page) -> bool:
+def _is_over(page: streams.Page) -> bool:
     return page.done and not page.chunks
 
 
 def _send(run_id: str, name: str, start_index: int) -> Iterator[bytes]:
     yield _greeting()
-    release_connections()
     try:
-        for page in reading.pages(run_id, name, start_index, KEEP_ALIVE):
+        for page in streams.follow(run_id, name, start_index, KEEP_ALIVE):
             yield _lines(page)
     except WorkflowError as error:
         yield _error(error)
@@ -115,9 +112,8 @@ def _send(run_id: str, name: str, start_index: int) -> Iterator[bytes]:
 
 async def _asend(run_id: str, name: str, start_index: int) -> AsyncIterator[bytes]:
     yield _greeting()
-    await sync_to_async(release_connections)()
     try:
-        async for page in reading.apages(run_id, name, start_index, KEEP_ALIVE):
+        async for page in streams.afollow(run_id, name, start_index, KEEP_ALIVE):
             yield _lines(page)
     except WorkflowError as error:
         yield _error(error)
@@ -128,7 +124,7 @@ def _greeting() -> bytes:
     return f"retry: {_RETRY}\n\n".encode()
 
 
-def _lines(page: reading.Page | None) -> bytes:
+def _lines(page: streams.Page | None) -> bytes:
     if page is None:
         return b": still here\n\n"
     lines = [f"id: {index}\ndata: {to_plain_text(text)}\n\n" for index, text in page.chunks]

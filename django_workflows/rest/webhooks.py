@@ -20,10 +20,10 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from .. import api, conf
+from ..api.webhooks import find_webhook, is_answered_by_step
 from ..authoring.http import Headers, WebhookRequest, WebhookResponse
 from ..exceptions import HookNotFoundError, PayloadTooLargeError, WorkflowError
 from ..values.ids import validate_token
-from ..webhooks.delivery import MANUAL, find_webhook
 from . import errors
 from .base import hide_from_log
 
@@ -79,7 +79,7 @@ def _take_place(request: HttpRequest, token: str) -> bool:
     limit = conf.settings.WEBHOOK_MAX_HELD
     if limit is None or isinstance(request, ASGIRequest):
         return False
-    if (find_webhook(token).options or {}).get("respond_with") != MANUAL:
+    if not is_answered_by_step(token):
         return False
     with _held_lock:
         if _held >= limit:

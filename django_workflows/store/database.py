@@ -100,3 +100,10 @@ def execute(text: str, values: Sequence[Any]) -> Rows:
         cursor.execute(text, values)
         rows: Rows = cursor.fetchall()
         return rows
+
+
+def release_connections() -> None:
+    """Give back this thread's database connections before a long wait; those inside a transaction stay."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()

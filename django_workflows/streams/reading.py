@@ -103,7 +103,7 @@ def stream(run_id: str, name: str, start_index: int = 0, timeout: Duration | Non
         RunNotFoundError: there is no such run. TimeoutError: nothing has come for ``timeout``.
         InAtomicBlockError: it would have to wait, inside ``transaction.atomic()``.
     """
-    for page in pages(run_id, name, start_index, _seconds(timeout)):
+    for page in pages(run_id, name, start_index, durations.timeout_seconds(timeout)):
         for _, text in _chunks(page, timeout):
             yield loads(text)
 
@@ -115,13 +115,9 @@ async def astream(
     timeout: Duration | None = None,
 ) -> AsyncIterator[Any]:
     """Like :func:`stream`, in async code."""
-    async for page in apages(run_id, name, start_index, _seconds(timeout)):
+    async for page in apages(run_id, name, start_index, durations.timeout_seconds(timeout)):
         for _, text in _chunks(page, timeout):
             yield loads(text)
-
-
-def _seconds(timeout: Duration | None) -> float | None:
-    return None if timeout is None else durations.parse(timeout).total_seconds()
 
 
 def _chunks(page: Page | None, timeout: Duration | None) -> Any:

@@ -14,11 +14,11 @@ from unittest import mock
 from asgiref.sync import sync_to_async
 
 from .. import api
+from ..api import webhooks
 from ..authoring import runtime
 from ..notify import watcher
 from ..store import database
 from ..streams import reading
-from ..webhooks import delivery
 from .waiting import MAX_JUMPS, StillWaitingError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def driving(workflows: Workflows) -> Iterator[None]:
     """While the block runs, waiting for a result, a stream or the answer to a webhook drives the runs."""
     is_nested = _nesting()
     wait = _waiting(workflows)
-    refuse = delivery._refuse_to_wait_in_atomic
+    refuse = webhooks._refuse_to_wait_in_atomic
 
     def refuse_nested(token: str) -> None:
         if is_nested():
@@ -42,7 +42,7 @@ def driving(workflows: Workflows) -> Iterator[None]:
         stack.enter_context(mock.patch.object(watcher, "wait", wait))
         stack.enter_context(mock.patch.object(watcher, "await_answer", sync_to_async(wait)))
         stack.enter_context(mock.patch.object(reading, "_in_atomic_block", is_nested))
-        stack.enter_context(mock.patch.object(delivery, "_refuse_to_wait_in_atomic", refuse_nested))
+        stack.enter_context(mock.patch.object(webhooks, "_refuse_to_wait_in_atomic", refuse_nested))
         yield
 
 

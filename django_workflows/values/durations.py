@@ -85,6 +85,11 @@ def seconds(value: float | timedelta | str) -> float:
     return parse(value).total_seconds()
 
 
+def timeout_seconds(timeout: float | timedelta | str | None) -> float | None:
+    """A time limit as seconds; None, no limit, stays None. Raises as :func:`parse` does."""
+    return None if timeout is None else seconds(timeout)
+
+
 _WORDS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 

@@ -8,17 +8,15 @@ import json
 from django.core.management.base import CommandError
 
 from django_workflows import api
+from django_workflows.api import inspection, recovery
+from django_workflows.api.inspection import Finding, Severity, Snapshot
 from django_workflows.authoring.registry import workflow_names
 from django_workflows.exceptions import WorkflowError
-from django_workflows.inspection.health import Finding, Scene, Severity, diagnose, look_around
-from django_workflows.verify import iterate_violations
 
 from ..console import Console
 from ..values import clean, show_span
 from .subcommand import Subcommand
 
-#: rules of the validator that are about tables, not about what the log itself holds
-REPAIRABLE = frozenset({1, 5, 6, 8, 9})
 _COLOURS = {Severity.ERROR: "bad", Severity.WARNING: "busy", Severity.INFO: "faint"}
 
 
@@ -35,19 +33,19 @@ def _run(console: Console, options: argparse.Namespace) -> int:
         raise CommandError("Runs are named for --repair only. `workflows show RUN` says what one waits for.")
     if options.repair:
         _repair(console, options.run_ids or None)
-    findings = diagnose()
+    findings = api.diagnose()
     if options.json:
         for finding in findings:
             console.line(json.dumps(_as_json(finding)))
     else:
-        _show_workers(console, look_around())
+        _show_workers(console, inspection.take_snapshot())
         _show_findings(console, findings)
     return 1 if any(finding.wrong for finding in findings) else 0
 
 
 def _repair(console: Console, run_ids: list[str] | None) -> None:
     """Repair every run of which the validator says that its tables do not fit its log."""
-    suspects = dict.fromkeys(v.run_id for v in iterate_violations(run_ids) if v.run_id and v.rule in REPAIRABLE)
+    suspects = recovery.find_damaged(run_ids)
     for run_id in suspects:
         try:
             done = api.repair_run(run_id)
@@ -60,14 +58,14 @@ def _repair(console: Console, run_ids: list[str] | None) -> None:
         console.line("No run needs repair.")
 
 
-def _show_workers(console: Console, scene: Scene) -> None:
-    for worker in scene.live:
+def _show_workers(console: Console, snapshot: Snapshot) -> None:
+    for worker in snapshot.live:
         queues = ", ".join(worker.queues) or "all queues"
         console.line(
             f"worker {worker}  {queues}, {worker.load} of {worker.concurrency} steps in hand, "
-            f"up {show_span(scene.now - worker.started_at)}, heard of {show_span(scene.now - worker.heartbeat_at)} ago"
+            f"up {show_span(snapshot.now - worker.started_at)}, heard of {show_span(snapshot.now - worker.heartbeat_at)} ago"
         )
-    if not scene.live:
+    if not snapshot.live:
         console.line("no worker is alive")
     names = workflow_names()
     console.line(f"{len(names)} workflows known here: {', '.join(names)}" if names else "no workflow is known here")

@@ -6,8 +6,8 @@ import argparse
 
 from django.core.management.base import CommandError
 
+from django_workflows import api
 from django_workflows.models import Run
-from django_workflows.upkeep import erasure
 
 from ..console import Console
 from .subcommand import Subcommand
@@ -31,7 +31,7 @@ def _run(console: Console, options: argparse.Namespace) -> int:
         for run in rows.only("status").order_by("pk"):
             console.line(f"{run.id} {run.status}")
         return 0
-    found = erasure.erase(attributes)
+    found = api.erase_runs(attributes)
     console.line(f"{len(found.erased)} {'run' if len(found.erased) == 1 else 'runs'} erased.")
     for run_id in found.active:
         console.line(console.paint(f"{run_id} was left: it, or a run that it started, has not ended.", "busy"))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.core.management.base import CommandError
 
 from django_workflows import api
-from django_workflows.recovery.fork import Effect
+from django_workflows.api.recovery import Effect
 
 from ..console import Console
 from ..values import clean

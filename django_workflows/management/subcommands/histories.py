@@ -12,9 +12,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from django_workflows import api
+from django_workflows.api import inspection, recovery
 from django_workflows.models import Run
-from django_workflows.recovery import export as histories
-from django_workflows.store import database
 
 from ..console import Console
 from ..values import clean
@@ -33,13 +33,13 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(console: Console, options: argparse.Namespace) -> int:
     run_ids = list(options.run_ids)
     if options.since is not None:
-        rows = Run.objects.filter(created_at__gte=database.now() - timedelta(seconds=options.since))
+        rows = Run.objects.filter(created_at__gte=inspection.now() - timedelta(seconds=options.since))
         if options.workflow:
             rows = rows.filter(workflow=options.workflow)
         run_ids += list(rows.order_by("pk").values_list("pk", flat=True))
     elif not run_ids:
         raise CommandError("Say which runs: their ids, or --since 7d.")
-    lines = (histories.write_line(histories.export_run(run_id)) for run_id in dict.fromkeys(run_ids))
+    lines = (recovery.write_history(api.export_run(run_id)) for run_id in dict.fromkeys(run_ids))
     if options.output is None:
         for line in lines:
             console.line(line)
@@ -67,7 +67,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _import(console: Console, options: argparse.Namespace) -> int:
     for history in _histories(options.files):
-        handle = histories.import_history(history, activate=options.activate)
+        handle = api.import_history(history, activate=options.activate)
         console.line(f"{handle.id} imported.")
     return 0
 
@@ -76,7 +76,7 @@ def _replay(console: Console, options: argparse.Namespace) -> int:
     count = problems = 0
     for history in _histories(options.files):
         count += 1
-        for what in histories.replay_history(history):
+        for what in api.replay_history(history):
             problems += 1
             console.line(console.paint(clean(f"{history['id']} {history['run']['workflow']}: {what}"), "bad"))
     if options.verbosity:
@@ -89,7 +89,7 @@ def _histories(files: list[str]) -> Iterator[dict[str, Any]]:
     for name in files:
         try:
             with _open(name) as lines:
-                yield from histories.read_lines(lines)
+                yield from recovery.read_histories(lines)
         except (OSError, ValueError) as error:
             raise CommandError(f"{name}: {error}") from error
 

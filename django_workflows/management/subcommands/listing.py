@@ -9,10 +9,10 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from django_workflows.api import inspection
 from django_workflows.eventlog.statuses import RunStatus
 from django_workflows.models import Run
 from django_workflows.models.querysets import RunQuerySet
-from django_workflows.store import database
 
 from ..console import Console
 from ..values import clean, shorten, show_moment, show_span
@@ -37,7 +37,7 @@ def _run(console: Console, options: argparse.Namespace) -> int:
         for run in runs:
             console.line(json.dumps(_as_json(run)))
         return 0
-    now = database.now()
+    now = inspection.now()
     width = min(40, max([8, *(len(run.workflow) for run in runs)]))
     for run in runs:
         status = console.paint(f"{'blocked' if run.blocked_reason else run.status:<10}", _colour(run))
@@ -65,7 +65,7 @@ def _chosen(options: argparse.Namespace) -> RunQuerySet:
     if options.queue:
         runs = runs.filter(queue=options.queue)
     if options.since is not None:
-        runs = runs.filter(created_at__gte=database.now() - timedelta(seconds=options.since))
+        runs = runs.filter(created_at__gte=inspection.now() - timedelta(seconds=options.since))
     return runs.with_attributes(**dict(_pair(text) for text in options.attribute)) if options.attribute else runs
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from django_workflows.deploys import lockfile
-from django_workflows.deploys.surface import describe
+from django_workflows.api import deploys
 
 from ..console import Console
 from .subcommand import Subcommand
@@ -18,25 +17,25 @@ _COLOURS = {"error": "bad", "warning": "busy", "info": "faint"}
 
 def _takes_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--file", type=Path, metavar="FILE", help=f"the lock file (default: {lockfile.NAME} in BASE_DIR)"
+        "--file", type=Path, metavar="FILE", help=f"the lock file (default: {deploys.NAME} in BASE_DIR)"
     )
 
 
 def _make(console: Console, options: argparse.Namespace) -> int:
-    path = lockfile.make(options.file)
-    code = describe()
+    path = deploys.write_lock(options.file)
+    code = deploys.describe()
     console.line(f"{path} written: {len(code['workflows'])} workflows, {len(code['steps'])} steps.")
     return 0
 
 
 def _check(console: Console, options: argparse.Namespace) -> int:
     try:
-        found = lockfile.check(options.file)
+        found = deploys.check_lock(options.file)
     except FileNotFoundError as error:
         raise CommandError(f"{error.filename} does not exist: write it with `workflows makelock`.") from error
     except ValueError as error:
         raise CommandError(str(error)) from error
-    for finding in (*found, *lockfile.patch_states(describe())):
+    for finding in (*found, *deploys.patch_states()):
         console.line(console.paint(f"{finding.severity}: {finding}", _COLOURS[finding.severity]))
     failed = any(finding.severity == "error" for finding in found)
     if not found and options.verbosity:

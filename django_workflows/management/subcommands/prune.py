@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from django_workflows.upkeep import retention
+from django_workflows import api
+from django_workflows.api import upkeep
 
 from ..console import Console
 from .subcommand import Subcommand, positive, seconds
@@ -25,12 +26,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(console: Console, options: argparse.Namespace) -> int:
     older_than = None if options.older_than is None else timedelta(seconds=options.older_than)
     if options.dry_run:
-        total = retention.count_prunable(older_than, options.workflow)
+        total = upkeep.count_prunable(older_than=older_than, workflow=options.workflow)
         console.line(f"{total} {'run' if total == 1 else 'runs'} would be removed.")
         return 0
-    total = 0
-    while count := retention.prune(options.batch, older_than=older_than, workflow=options.workflow):
-        total += count
+    total = api.prune_runs(older_than=older_than, workflow=options.workflow, batch=options.batch)
     none = "No ended run has outlived its retention." if older_than is None else "No run ended that long ago."
     console.line(f"{total} {'run' if total == 1 else 'runs'} removed." if total else none)
     return 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from django_workflows.api import inspection
 from django_workflows.exceptions import RunNotFoundError
 from django_workflows.models import Event, Run
-from django_workflows.store import database
 
 from ..console import Console
 from ..drawing import draw
@@ -39,7 +39,7 @@ def _run(console: Console, options: argparse.Namespace) -> int:
 
 def show_run(console: Console, run: Run, records: list[Any]) -> None:
     """The run's facts, its timeline, and how it ended."""
-    now = database.now()
+    now = inspection.now()
     console.line(f"{console.paint(run.id, 'title')}  {console.paint(run.status, STATUS_COLOURS[run.status])}")
     for name, value in _facts(console, run):
         console.line(f"  {name:<11} {value}")
@@ -54,7 +54,7 @@ def show_run(console: Console, run: Run, records: list[Any]) -> None:
 
 def _facts(console: Console, run: Run) -> list[tuple[str, str]]:
     width = console.width - 14
-    end = run.completed_at or database.now()
+    end = run.completed_at or inspection.now()
     given = run.input or {}
     facts = [
         ("workflow", clean(run.workflow)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
+from django_workflows.api.inspection import blocked_runs, iterate_violations, now
 from django_workflows.exceptions import RunNotFoundError
 from django_workflows.models import Run
-from django_workflows.verify import blocked_runs, iterate_violations
 
 from ..console import Console
 from ..values import clean
@@ -51,10 +51,8 @@ def _existing(run_ids: list[str]) -> list[str]:
 
 
 def _count(since: timedelta | None) -> int:
-    from django_workflows.store import database
-
     runs = Run.objects
-    return (runs if since is None else runs.filter(created_at__gte=database.now() - since)).count()
+    return (runs if since is None else runs.filter(created_at__gte=now() - since)).count()
 
 
 subcommand = Subcommand(

@@ -1,0 +1,88 @@
+"""Hooks by their tokens: look one up, deliver a payload to it, free its token."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from ..eventlog.statuses import RunStatus
+from ..exceptions import HookNotFoundError, PayloadTooLargeError, RunNotFoundError, SerializationError
+from ..models import Event, Hook
+from ..serialization import dumps
+from ..services import hooks
+from ..store import database, locking
+from ..store.limits import require_size, validate_payload
+from ..store.transactions import TRIES, in_transaction
+from ..store.transition import Transition
+from ..store.write import write
+
+
+def get_hook_by_token(token: str) -> Hook:
+    """The active hook of this token.
+
+    Raises:
+        HookNotFoundError: it is unknown, disposed, or its run has ended.
+    """
+    hook = hooks.find_hook(token)
+    if hook.run.status not in (RunStatus.PENDING, RunStatus.RUNNING):
+        raise HookNotFoundError("No active hook has this token; its run has ended.")
+    return hook
+
+
+def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None = None) -> Event:
+    """Deliver a payload to the active hook of this token. Durable when it returns. Returns the event.
+
+    A repeated ``idempotency_key`` (for the same hook) returns the first event and writes nothing.
+
+    Raises:
+        HookNotFoundError: unknown, disposed or ended; nothing was written.
+        HookPayloadError: the hook's serializer refuses the payload; the run keeps waiting.
+        SerializationError, PayloadTooLargeError: the payload cannot be stored.
+    """
+    if idempotency_key is None and database.is_postgresql() and database.connection().get_autocommit():
+        # what cannot be stored may still become something else in the hook's serializer
+        with suppress(SerializationError, PayloadTooLargeError):
+            if (event := hooks.receive_at_once(token, require_size(dumps(payload)))) is not None:
+                return event
+    return _receive(token, payload, idempotency_key)
+
+
+@in_transaction
+def _receive(token: str, payload: Any, idempotency_key: str | None) -> Event:
+    for _ in range(TRIES):
+        hook = hooks.find_hook(token)
+        encoded = require_size(dumps(validate_payload(hook, payload)))
+        transition = _lock_owner(hook)
+        try:
+            event = hooks.receive_hook(transition, token, encoded, idempotency_key=idempotency_key)
+        except HookNotFoundError:
+            continue  # the token changed hands between the look and the lock
+        write([transition])
+        return event
+    raise HookNotFoundError("No active hook has this token; it is unknown, disposed, or its run has ended.")
+
+
+def _lock_owner(hook: Hook) -> Transition:
+    try:
+        return locking.lock_run(hook.run_id)
+    except RunNotFoundError:
+        raise HookNotFoundError("No active hook has this token; its run has been pruned.") from None
+
+
+@in_transaction
+def dispose_hook(token: str) -> None:
+    """Free a token from outside: the hook takes no more payloads, and the body sees its end.
+
+    Raises:
+        HookNotFoundError: unknown, disposed or ended.
+    """
+    transition = _lock_owner(hooks.find_hook(token))
+    hooks.dispose_by_token(transition, token)
+    write([transition])
+
+
+aget_hook_by_token = sync_to_async(get_hook_by_token)
+aresume_hook = sync_to_async(resume_hook)
+adispose_hook = sync_to_async(dispose_hook)

@@ -1,0 +1,88 @@
+"""Starting runs: one, many at once, or by a workflow's name. An argument's way: here, ``services.creation``, the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from ..authoring.definitions import Workflow
+from ..authoring.handles import RunHandle
+from ..authoring.registry import find_workflow
+from ..authoring.runtime import StartOptions
+from ..exceptions import WorkflowError
+from ..serialization import dumps
+from ..services import creation
+from ..services.children import about_attributes, delay, queue_for
+from ..services.runs import NewRun
+from ..store.limits import require_size
+from ..values.durations import parse
+
+
+def _new_run(
+    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> NewRun:
+    timeout = options.timeout if options.timeout is not None else workflow.timeout
+    attributes = dict(options.attributes or {})
+    if options.about is not None:
+        attributes.update(about_attributes(options.about))
+    return NewRun(
+        workflow=workflow.name,
+        input=require_size(dumps({"args": list(args), "kwargs": dict(kwargs)})),
+        queue=options.queue or queue_for(workflow),
+        priority=options.priority or 0,
+        attributes=attributes,
+        idempotency_key=options.idempotency_key,
+        run_after=delay(options.run_after),
+        timeout=None if timeout is None else parse(timeout),
+        detached=bool(options.detached),
+    )
+
+
+def start(
+    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
+) -> RunHandle[Any]:
+    """Start one run. With an idempotency key that is taken, the existing run is returned.
+
+    Raises:
+        SerializationError: an argument cannot be encoded. PayloadTooLargeError: the arguments are too large.
+        EntityConflictError: the idempotency key belongs to a run with other arguments.
+    """
+    return start_or_get(workflow, options, args, kwargs)[0]
+
+
+def start_or_get(
+    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[RunHandle[Any], bool]:
+    """As :func:`start`, and whether the run is new: False where the idempotency key named one that was there."""
+    new = _new_run(workflow, options, args, kwargs)
+    (run_id,) = creation.create_runs([new], notify=True)
+    return RunHandle(run_id), run_id == new.id
+
+
+def start_many(
+    workflow: Workflow[..., Any], options: StartOptions, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
+) -> list[RunHandle[Any]]:
+    """Start many runs in one transaction with bulk inserts. ``calls``: (args, kwargs) pairs. All or nothing."""
+    new = [_new_run(workflow, options, args, kwargs) for args, kwargs in calls]
+    return [RunHandle(run_id) for run_id in creation.create_runs(new, notify=True)] if new else []
+
+
+def start_by_name(
+    name: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
+) -> RunHandle[Any]:
+    """Start a run of the workflow called ``name``; ``options`` are those of ``.using()``.
+
+    Raises:
+        WorkflowError: no workflow has this name. TypeError: the arguments do not fit its signature.
+    """
+    workflow = find_workflow(name)
+    if workflow is None:
+        raise WorkflowError(f"No workflow is called {name!r}. `workflows doctor` lists the names that are known here.")
+    bound = workflow.using(**options) if options else workflow
+    handle: RunHandle[Any] = bound.start(*args, **(kwargs or {}))
+    return handle
+
+
+astart_by_name = sync_to_async(start_by_name)
