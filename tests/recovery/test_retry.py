@@ -10,7 +10,14 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.db import transaction
 
-from django_workflows import EntityConflictError, FenceConflictError, RunFailedError, RunNotFoundError, api
+from django_workflows import (
+    EntityConflictError,
+    FenceConflictError,
+    HookNotFoundError,
+    RunFailedError,
+    RunNotFoundError,
+    api,
+)
 from django_workflows.models import Event, Run, Step
 from django_workflows.recovery import retry
 from django_workflows.store import locking
@@ -228,7 +235,7 @@ class TestRetryRun:
     def test_reopens_hooks_and_waits(self, work: Work, world: World) -> None:
         world.broken = {"announce"}
         run = failed(bodies.hooked, work, "here")
-        with pytest.raises(api.HookNotFoundError):
+        with pytest.raises(HookNotFoundError):
             api.resume_hook("here", 1)
         world.broken = set()
 
