@@ -110,31 +110,31 @@ class draining:  # noqa: N801  (reads as a verb: ``with draining():``)
             self._entered: Sequence[tuple[Callable[[Any], None], Any]] = ()
             return
         self._entered = [(leave, enter()) for enter, leave in guards] if guards else ()
-        _rest()
+        _pause_gc()
         _thread.depth = 1
 
     def __exit__(self, *exc_info: object) -> None:
         _thread.depth -= 1
         if _thread.depth:
             return
-        _work()
+        _resume_gc()
         for leave, state in reversed(self._entered):
             leave(state)
 
 
-class uncollected:  # noqa: N801
-    """The garbage collector rests for the whole block: it has one thing to do after a batch of drains, not one after each."""
+class gc_paused:  # noqa: N801
+    """The garbage collector is paused for the whole block, so that it runs once after a batch of drains, not once after each."""
 
     __slots__ = ()
 
     def __enter__(self) -> None:
-        _rest()
+        _pause_gc()
 
     def __exit__(self, *exc_info: object) -> None:
-        _work()
+        _resume_gc()
 
 
-def _rest() -> None:
+def _pause_gc() -> None:
     global _paused, _collecting
     with _lock:
         if not _paused:
@@ -143,7 +143,7 @@ def _rest() -> None:
         _paused += 1
 
 
-def _work() -> None:
+def _resume_gc() -> None:
     global _paused
     with _lock:
         _paused -= 1

@@ -40,7 +40,8 @@ def require_workflow(name: str) -> Workflow[..., object]:
     return workflow
 
 
-def settings() -> ExecutionSettings:
+def execution_settings() -> ExecutionSettings:
+    """The engine's settings in this process, live and on replay: its limits, and the address of its webhooks."""
     return ExecutionSettings(
         max_events=conf.settings.MAX_EVENTS_PER_RUN,
         max_payload_bytes=conf.settings.MAX_PAYLOAD_BYTES,
@@ -54,7 +55,7 @@ def trace_log(run_id: str, workflow: Workflow[..., object], log: Sequence[Record
     Raises:
         CorruptedEventLogError: the log breaks a rule of its own.
     """
-    return trace(Execution(workflow, log[0], run_id=run_id, settings=settings()), log)
+    return trace(Execution(workflow, log[0], run_id=run_id, settings=execution_settings()), log)
 
 
 def replay_log(
@@ -70,7 +71,7 @@ def replay_log(
     orm_guard.install()
 
     def fresh() -> Execution:
-        return Execution(workflow, records[0], run_id=run_id, deadline_at=deadline_at, settings=settings())
+        return Execution(workflow, records[0], run_id=run_id, deadline_at=deadline_at, settings=execution_settings())
 
     retried = any(record.type == "run_retried" for record in records)
     for place in [WHOLE] if retried else places:  # only a whole log can be replayed past a retry

@@ -18,13 +18,12 @@ from ..services import outbox
 from ..store import claims, database, orm_guard
 from ..store.claims import Survey, WorkerScope
 from ..store.code_version import code_version
-from ..store.webhook_url import webhook_url
 from ..upkeep import worker_rows
 from ..values import clock, ids
 from ..workers.attempts.attempts import AlreadyRecorded, Attempt
 from ..workers.attempts.slots import Slots
 from ..workers.link.connection import BorrowedConnection
-from ..workers.link.watchdog import Watch
+from ..workers.link.watchdog import Watchdog
 from ..workers.turn.advancer import Advancer, ConnectionLostError
 from .inline_executor import InlineExecutor
 from .transactions import commits
@@ -68,7 +67,7 @@ class Driver:
         self.repeated: Counter[str] = Counter()
         self._unrecorded: list[str] = []
         self.disturbed = False
-        self._watch = Watch()
+        self._watchdog = Watchdog()
         self._employ()
 
     def _employ(self) -> None:
@@ -78,8 +77,7 @@ class Driver:
             self.scope,
             slots=Slots(_SLOTS),
             begin=self._begin,
-            watch=self._watch,
-            webhook_url=webhook_url,
+            watchdog=self._watchdog,
             connection=BorrowedConnection(),
         )
         self.executor = InlineExecutor(self.advancer)

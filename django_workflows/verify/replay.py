@@ -13,7 +13,7 @@ from datetime import timedelta
 from ..authoring.definitions import Workflow
 from ..authoring.registry import find_workflow
 from ..engine import Execution
-from ..recovery.replay_log import WHOLE, places_of, replay_log, settings
+from ..recovery.replay_log import WHOLE, execution_settings, places_of, replay_log
 from .violation import Subject, Violation
 
 
@@ -37,7 +37,9 @@ def _has_forgotten_decisions(subject: Subject, workflow: Workflow[..., object]) 
     due = run.wake_at is not None and run.wake_at <= subject.now + timedelta(seconds=1)
     if subject.ended or due or run.status != "running":
         return False
-    execution = Execution(workflow, subject.records[0], run_id=run.id, deadline_at=run.deadline_at, settings=settings())
+    execution = Execution(
+        workflow, subject.records[0], run_id=run.id, deadline_at=run.deadline_at, settings=execution_settings()
+    )
     try:
         execution.replay(subject.records)
         return bool(execution.take())

@@ -19,14 +19,13 @@ from ..services import outbox
 from ..store import claims, database, orm_guard
 from ..store.claims import Survey, WorkerScope
 from ..store.code_version import code_version
-from ..store.webhook_url import webhook_url
 from ..upkeep import retention, worker_rows
 from ..values import clock, ids
 from .attempts.attempts import Attempt
 from .attempts.executor import Executor
 from .attempts.slots import Slots
 from .link.doorbell import Doorbell
-from .link.watchdog import Watch
+from .link.watchdog import Watchdog
 from .turn.adoption import adopt_started
 from .turn.advancer import MIN_CLAIM, Advancer, ConnectionLostError
 from .turn.bodies import until
@@ -58,7 +57,7 @@ class WorkerProcess:
         concurrency: int | None = None,
         burst: bool = False,
         grace: float = 30.0,
-        watch: Watch | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.worker_id = ids.worker_id()
         self.concurrency = concurrency or conf.settings.CONCURRENCY
@@ -72,8 +71,7 @@ class WorkerProcess:
             self.scope,
             slots=Slots(self.concurrency),
             begin=self._begin,
-            watch=watch or Watch(),
-            webhook_url=webhook_url,
+            watchdog=watchdog or Watchdog(),
         )
         self.executor = Executor(self.advancer.report, self.advancer.slots, self.advancer.try_turn, self.doorbell.ring)
         self.advancer.gather = self.doorbell.ring

@@ -22,7 +22,7 @@ from ..services import runs
 from ..store import claims, database, locking
 from ..store.code_version import code_version
 from ..store.write import write
-from .link.watchdog import Watch
+from .link.watchdog import Watchdog
 from .process import WorkerProcess, install_signals
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class WorkerOptions:
 @dataclass(slots=True)
 class _Child:
     pid: int
-    watch: Watch
+    watchdog: Watchdog
     started: float
     #: closed by our end: the child sees that its supervisor is gone
     lifeline: int
@@ -109,7 +109,7 @@ class Supervisor:
 
     def _fork(self) -> None:
         connections.close_all()
-        watch = Watch()
+        watchdog = Watchdog()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # until the child has handlers of its own
         if self._stopping:  # nobody would tell a child that was born after the order to stop
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
@@ -120,8 +120,8 @@ class Supervisor:
             os.close(write_)
             for sibling in self._children.values():
                 os.close(sibling.lifeline)
-            _become_worker(self.options, watch, read)
-        self._children[pid] = _Child(pid, watch, time.monotonic(), write_)
+            _become_worker(self.options, watchdog, read)
+        self._children[pid] = _Child(pid, watchdog, time.monotonic(), write_)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)  # whoever is told to stop now tells this child, too
         os.close(read)
 
@@ -150,7 +150,7 @@ class Supervisor:
 
     def _end_hung(self) -> None:
         for child in self._children.values():
-            advancing = child.watch.read()
+            advancing = child.watchdog.read()
             if advancing is not None and advancing[1] > conf.settings.HANG_TIMEOUT and _lives(child.pid):
                 child.hung = True
                 logger.error("Worker %s has hung in run %s for %.0f s; it is replaced.", child.pid, *advancing)
@@ -159,7 +159,7 @@ class Supervisor:
     # --- runs that take processes down ---------------------------------------------------------------------------------
 
     def _blame(self, child: _Child, how: str) -> None:
-        advancing = child.watch.read()
+        advancing = child.watchdog.read()
         if advancing is None:
             logger.error("Worker process %s %s; a new one takes its place.", child.pid, how)
             return
@@ -209,7 +209,7 @@ def _how(status: int) -> str:
     return f"exit code {os.WEXITSTATUS(status)}"
 
 
-def _become_worker(options: WorkerOptions, watch: Watch, lifeline: int) -> None:
+def _become_worker(options: WorkerOptions, watchdog: Watchdog, lifeline: int) -> None:
     """The child's whole life; never returns."""
     code = 1
     try:
@@ -219,7 +219,7 @@ def _become_worker(options: WorkerOptions, watch: Watch, lifeline: int) -> None:
             concurrency=options.concurrency,
             burst=options.burst,
             grace=options.grace,
-            watch=watch,
+            watchdog=watchdog,
         )
         install_signals(process.stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)

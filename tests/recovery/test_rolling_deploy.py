@@ -12,7 +12,7 @@ from django_workflows.models import Event, Run
 from django_workflows.store.claims import WorkerScope
 from django_workflows.values import ids
 from django_workflows.workers.attempts.slots import Slots
-from django_workflows.workers.link.watchdog import Watch
+from django_workflows.workers.link.watchdog import Watchdog
 from django_workflows.workers.turn.advancer import Advancer
 from tests.recovery import bodies, rolling
 from tests.recovery.rolling_deploy import Figures, finish, load, workers
@@ -49,8 +49,7 @@ def advancer() -> Iterator[Advancer]:
         scope,
         slots=Slots(0),
         begin=lambda attempt: None,
-        watch=Watch(),
-        webhook_url=lambda token: token,
+        watchdog=Watchdog(),
     )
     yield made
     made.bodies.clear()

@@ -21,7 +21,7 @@ from django_workflows.store.claims import WorkerScope
 from django_workflows.store.event_log import read_many
 from django_workflows.store.transition import Transition
 from django_workflows.workers.link.connection import AdvancingConnection
-from django_workflows.workers.link.prepared import scalar
+from django_workflows.workers.link.prepared import to_text
 from tests.support.runs import INPUT, add_hook, add_step, add_wait, new_run, started_run, transition
 from tests.workers import bodies
 
@@ -45,7 +45,7 @@ class Planner:
         self._count += 1
         first, *others = text.split("%s")
         numbered = first + "".join(f"${number}{part}" for number, part in enumerate(others, 1))
-        given = [None if (value := scalar(item)) is None else value.decode() for item in values]
+        given = [None if (value := to_text(item)) is None else value.decode() for item in values]
         with connection.cursor() as cursor:
             cursor.execute(f"PREPARE looked_at_{self._count} AS {numbered}")
             marks = ", ".join(["%s"] * len(given))

@@ -76,7 +76,7 @@ class Desk:
             Encoded(f'{{"args":["{name}"],"kwargs":{{}}}}'), None, None, 1, 0, 0, "default", 0, now, "wrkr_x", now, now, None,
         )  # fmt: skip
         attempt = Attempt(row, 1, "wrkr_x", definition, "tests.flow", now, {})
-        self.slots.give_back(-1)
+        self.slots.free_slot(-1)
         self.executor.begin(attempt)
         return attempt
 
@@ -183,6 +183,6 @@ class TestSlots:
 
     def test_are_never_less_than_none(self) -> None:
         slots = Slots(2)
-        slots.give_back(-5)
+        slots.free_slot(-5)
         assert slots.free == 0
         assert slots.take(1) == 0

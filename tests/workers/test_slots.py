@@ -16,7 +16,7 @@ from django_workflows.store.claims import WorkerScope
 from django_workflows.values import ids
 from django_workflows.workers.attempts.attempts import Attempt, Completed
 from django_workflows.workers.attempts.slots import Slots
-from django_workflows.workers.link.watchdog import Watch
+from django_workflows.workers.link.watchdog import Watchdog
 from django_workflows.workers.turn import locked as module
 from django_workflows.workers.turn.advancer import Advancer, ConnectionLostError
 from tests.support.runs import INPUT, started_run, transition
@@ -30,8 +30,7 @@ def _advancer(begun: list[Attempt], slots: int = 4) -> Advancer:
         scope,
         slots=Slots(slots),
         begin=begun.append,
-        watch=Watch(),
-        webhook_url=lambda token: token,
+        watchdog=Watchdog(),
     )
 
 
@@ -76,7 +75,7 @@ def test_a_connection_lost_between_the_statements_of_a_turn_costs_no_slot_and_no
     advancer.turn()
     assert len(begun) == 36
     for attempt in begun:
-        advancer.slots.give_back()
+        advancer.slots.free_slot()
         advancer.report(Completed(attempt, Encoded("1")))
     begun.clear()
     numbers, send = count(1), advancer.connection.send

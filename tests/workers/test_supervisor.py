@@ -8,7 +8,7 @@ import time
 import pytest
 
 from django_workflows.workers import supervisor as module
-from django_workflows.workers.link.watchdog import Watch
+from django_workflows.workers.link.watchdog import Watchdog
 from django_workflows.workers.supervisor import Supervisor, WorkerOptions
 
 
@@ -17,7 +17,7 @@ def _dead_child() -> module._Child:
     if pid == 0:
         os._exit(1)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    return module._Child(pid, Watch(), time.monotonic(), os.open(os.devnull, os.O_RDONLY))
+    return module._Child(pid, Watchdog(), time.monotonic(), os.open(os.devnull, os.O_RDONLY))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_body_that_ended_its_process_is_not_said_to_have_hung_however_late_tha
     monkeypatch.setattr(module.conf.settings, "HANG_TIMEOUT", 0.0)
     supervisor = Supervisor(WorkerOptions(burst=True))
     child = _dead_child()
-    child.watch.enter("wrun_1")
+    child.watchdog.mark("wrun_1")
     supervisor._children = {child.pid: child}
     supervisor._end_hung()
     supervisor._reap()

@@ -210,7 +210,7 @@ class Executor:
             self._running.pop(attempt, None)
             late, attempt.reported = attempt.reported, True
         self._slots.note(time.monotonic() - attempt.began)
-        self._slots.give_back()
+        self._slots.free_slot()
         if not late:
             self._report(outcome)
         self._launch_waiting()
@@ -231,7 +231,7 @@ class Executor:
     def _give_up(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt that has waited, and will not run."""
         attempt.reported = True
-        self._slots.give_back()
+        self._slots.free_slot()
         self._report(outcome)
 
     # --- async steps -------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Slots:
             self._taken += granted
             return granted
 
-    def give_back(self, count: int = 1) -> None:
+    def free_slot(self, count: int = 1) -> None:
         """``count`` may be negative: attempts that run although nobody asked here."""
         with self._lock:
             self._taken -= count

@@ -17,7 +17,7 @@ from ...store.database import Execute
 from ...store.transition import Transition
 
 if TYPE_CHECKING:
-    from .prepared import Statements
+    from .prepared import PreparedStatements
 
 #: A cut network or a frozen process must not keep a run's lock; a turn must not wait long while it holds others.
 _SESSION = (
@@ -46,7 +46,7 @@ class AdvancingConnection:
         self._wrapper: BaseDatabaseWrapper | None = None
         #: statements can be prepared: the connection is known to be direct
         self.prepare = False
-        self._statements: Statements | None = None
+        self._statements: PreparedStatements | None = None
         #: the driver's connection that has our session settings
         self._opened: Any = None
         self._offset = timedelta(0)
@@ -117,13 +117,13 @@ class AdvancingConnection:
             return statements.receive
         return partial(self.execute, text, values)
 
-    def _prepared(self) -> Statements:
+    def _prepared(self) -> PreparedStatements:
         self._require_usable()
         if self._statements is None:
-            from .prepared import Statements  # needs psycopg, which SQLite does without
+            from .prepared import PreparedStatements  # needs psycopg, which SQLite does without
 
             assert self._wrapper is not None
-            self._statements = Statements(self._wrapper.connection, self._wrapper.wrap_database_errors)
+            self._statements = PreparedStatements(self._wrapper.connection, self._wrapper.wrap_database_errors)
         return self._statements
 
     def _require_usable(self) -> None:

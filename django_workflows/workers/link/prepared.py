@@ -75,7 +75,7 @@ def _element(value: Any) -> str:
     return str(value)
 
 
-def scalar(value: Any) -> bytes | None:
+def to_text(value: Any) -> bytes | None:
     """One parameter: an array for a list, otherwise text."""
     if value is None:
         return None
@@ -88,20 +88,20 @@ def scalar(value: Any) -> bytes | None:
     return str(value).encode()
 
 
-class _Plain:
+class _RawLoaders:
     """psycopg's own ways of reading, in C where its binary package is there; Django's reader of times is in Python."""
 
     def __init__(self, connection: Any) -> None:
         self.connection, self.adapters = connection, psycopg.adapters
 
 
-class Statements:
+class PreparedStatements:
     """The statements that one connection has prepared, by their text."""
 
     def __init__(self, connection: Any, errors: DatabaseErrorWrapper) -> None:
         self._connection = connection
         self._errors = errors
-        self._loader = Transformer(_Plain(connection))
+        self._loader = Transformer(_RawLoaders(connection))
         self._names: dict[str, bytes] = {}
 
     def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -115,13 +115,13 @@ class Statements:
             if not self._connection.autocommit and libpq.transaction_status == TransactionStatus.IDLE:
                 self._check(libpq.exec_(b"BEGIN"))
             name = self._names.get(text) or self._prepare(text)
-            return self._rows(libpq.exec_prepared(name, [scalar(value) for value in values]))
+            return self._rows(libpq.exec_prepared(name, [to_text(value) for value in values]))
 
     def send(self, text: str, values: Sequence[Any]) -> None:
         """Begin to run a statement outside of a transaction; the next call on this connection is :meth:`receive`."""
         with self._errors:
             name = self._names.get(text) or self._prepare(text)
-            self._connection.pgconn.send_query_prepared(name, [scalar(value) for value in values])
+            self._connection.pgconn.send_query_prepared(name, [to_text(value) for value in values])
             self._connection.pgconn.flush()
 
     def receive(self) -> list[tuple[Any, ...]]:

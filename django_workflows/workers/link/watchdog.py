@@ -9,16 +9,16 @@ import time
 _FORMAT = struct.Struct("d64s")  # since when (time.monotonic()), the run's id
 
 
-class Watch:
+class Watchdog:
     """One slot of memory shared with the supervisor. Entered and left around each drain of a body."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
 
-    def enter(self, run_id: str) -> None:
+    def mark(self, run_id: str) -> None:
         _FORMAT.pack_into(self._memory, 0, time.monotonic(), run_id.encode())
 
-    def leave(self) -> None:
+    def clear(self) -> None:
         _FORMAT.pack_into(self._memory, 0, 0.0, b"")
 
     def read(self) -> tuple[str, float] | None:

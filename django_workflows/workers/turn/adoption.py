@@ -40,5 +40,5 @@ def _adopt(advancer: Advancer, run_id: str, step_id: str) -> Attempt | None:
         definition = find_step(step.name) if step is not None else None
         if step is None or definition is None or step.worker_id != advancer.worker_id:
             return None
-        advancer.slots.give_back(-1)
+        advancer.slots.free_slot(-1)
         return attempt_of(step, locked.run, definition, advancer.worker_id)

@@ -21,14 +21,15 @@ from contextlib import contextmanager
 from django.db import DatabaseError, InterfaceError
 
 from ... import conf
-from ...engine import ExecutionSettings, sandbox
+from ...engine import sandbox
+from ...recovery.replay_log import execution_settings
 from ...store import claims, database
 from ...store.claims import WorkerScope
 from ...store.write import send_signals
 from ..attempts.attempts import AlreadyRecorded, Attempt, Outcome
 from ..attempts.slots import Slots
 from ..link.connection import AdvancingConnection
-from ..link.watchdog import Watch
+from ..link.watchdog import Watchdog
 from .bodies import Bodies
 from .fenced import Fenced
 from .locked import Locked
@@ -56,14 +57,13 @@ class Advancer:
         *,
         slots: Slots,
         begin: Callable[[Attempt], None],
-        watch: Watch,
-        webhook_url: Callable[[str], str],
+        watchdog: Watchdog,
         connection: AdvancingConnection | None = None,
     ) -> None:
         self.worker_id = worker_id
         self.scope = scope
         self.connection = connection or AdvancingConnection()
-        self.bodies = Bodies(conf.settings.CACHE_SIZE, watch)
+        self.bodies = Bodies(conf.settings.CACHE_SIZE, watchdog)
         #: the worker stops: nothing new is started
         self.draining = False
         #: a commit's answer was lost: attempts may have been started without our knowing
@@ -73,13 +73,8 @@ class Advancer:
         #: works whose run a long transaction holds, and when (``time.monotonic()``) to try again
         self._deferred: list[tuple[float, Work]] = []
         self._turn = threading.RLock()
-        self._advance = Advance(worker_id, scope, watch, self._take_slots)
-        settings = ExecutionSettings(
-            max_events=conf.settings.MAX_EVENTS_PER_RUN,
-            max_payload_bytes=conf.settings.MAX_PAYLOAD_BYTES,
-            webhook_url=webhook_url,
-        )
-        recall = Recall(self.bodies, self.connection, settings, watch)
+        self._advance = Advance(worker_id, scope, watchdog, self._take_slots)
+        recall = Recall(self.bodies, self.connection, execution_settings(), watchdog)
         self._settling = Settling(self._advance, self.bodies, self.connection, slots, begin)
         self._fenced = Fenced(self._advance, self.bodies, self.connection, self._settling)
         self._locked = Locked(scope, self._advance, recall, self.bodies, self.connection, self._settling, self._defer)
@@ -193,7 +188,7 @@ class Advancer:
         works = self._gather()
         claimed = 0
         try:
-            with self.connection.lent(), sandbox.uncollected():
+            with self.connection.lent(), sandbox.gc_paused():
                 leftover = self._fenced.advance(works) if self.connection.is_postgresql else works
                 if leftover or claim or rung_for:
                     limit = self.claim_limit if claim else 0

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ...engine import Execution
 from ...eventlog.commands import Command
 from ...store.rows import OpenEntities
-from ..link.watchdog import Watch
+from ..link.watchdog import Watchdog
 
 #: turns that a run goes through its lock after another process has got in between
 _CONTENDED_TURNS = 16
@@ -36,9 +36,9 @@ class Body:
 class Bodies:
     """An LRU of bodies by run id, and the timers of those that sleep."""
 
-    def __init__(self, size: int, watch: Watch) -> None:
+    def __init__(self, size: int, watchdog: Watchdog) -> None:
         self._size = size
-        self._watch = watch
+        self._watchdog = watchdog
         self._bodies: OrderedDict[str, Body] = OrderedDict()
         self._timers: list[tuple[datetime, str]] = []
         self._contended: OrderedDict[str, int] = OrderedDict()
@@ -67,11 +67,11 @@ class Bodies:
 
     def close(self, body: Body) -> None:
         """Put a body away. Its ``finally`` blocks run, so that it may hang: the supervisor is to know in which run."""
-        self._watch.enter(body.entities.run.id)
+        self._watchdog.mark(body.entities.run.id)
         try:
             body.execution.close()
         finally:
-            self._watch.leave()
+            self._watchdog.clear()
 
     def drop(self, run_id: str, *, contended: bool = False) -> None:
         """Forget a body: its run has ended, its commit failed, or its log has moved on without it."""

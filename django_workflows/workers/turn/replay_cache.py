@@ -15,7 +15,7 @@ from ...store.claims import Claimed
 from ...store.event_log import read_many
 from ...store.transition import Transition
 from ..link.connection import AdvancingConnection
-from ..link.watchdog import Watch
+from ..link.watchdog import Watchdog
 from .bodies import Bodies, Body
 
 #: events of others after which open entities are read again
@@ -33,12 +33,12 @@ class Recalled:
 
 class Recall:
     def __init__(
-        self, bodies: Bodies, connection: AdvancingConnection, settings: ExecutionSettings, watch: Watch
+        self, bodies: Bodies, connection: AdvancingConnection, settings: ExecutionSettings, watchdog: Watchdog
     ) -> None:
         self._bodies = bodies
         self._connection = connection
         self._settings = settings
-        self._watch = watch
+        self._watchdog = watchdog
 
     def in_step(self, locked: Transition) -> Body | None:
         """The body at hand, if the log ends where it stands; the transition goes on with its entities."""
@@ -124,7 +124,7 @@ class Recall:
         """Deliver what the body has not seen; a fresh body replays its whole log."""
         if not foreign:
             return
-        self._watch.enter(body.entities.run.id)
+        self._watchdog.mark(body.entities.run.id)
         try:
             if foreign[0].sequence == 1:
                 body.execution.replay(foreign)
@@ -132,7 +132,7 @@ class Recall:
                 for record in foreign:
                     body.execution.deliver(record)
         finally:
-            self._watch.leave()
+            self._watchdog.clear()
 
 
 def _fits(body: Body, locked: Transition) -> bool:

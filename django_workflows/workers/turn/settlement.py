@@ -68,7 +68,7 @@ class Settling:
 
     def give_up(self, result: Result, leftover: list[Work], *, contended: bool = False) -> None:
         """Nothing of it was written: leave the work to the locked way."""
-        self._slots.give_back(len(result.attempts))
+        self._slots.free_slot(len(result.attempts))
         result.attempts = []
         self._bodies.drop(result.work.run_id, contended=contended)
         leftover.append(result.work)
@@ -76,7 +76,7 @@ class Settling:
     def undo(self, results: Sequence[Result]) -> None:
         """A transaction failed: nothing of these was written."""
         for result in results:
-            self._slots.give_back(len(result.attempts))
+            self._slots.free_slot(len(result.attempts))
             result.attempts = []
             self._bodies.drop(result.work.run_id)
             if result.body is not None:
@@ -122,6 +122,6 @@ class Settling:
         """The database is away: nothing that was not committed has happened."""
         self._bodies.clear()
         self.backlog.clear()
-        self._slots.give_back(len(self.begun))
+        self._slots.free_slot(len(self.begun))
         self.begun.clear()
         self._done.clear()

@@ -21,7 +21,7 @@ from ...store.claims import WorkerScope
 from ...store.rows import StepRow
 from ...store.transition import ANY_STEP, Transition
 from ..attempts.attempts import Attempt, Outcome, attempt_of
-from ..link.watchdog import Watch
+from ..link.watchdog import Watchdog
 from .bodies import Body
 from .outcomes import record_outcome
 
@@ -54,10 +54,12 @@ class BeginAgainError(Exception):
 class Advance:
     """Everything one transition of one run needs to know about its worker."""
 
-    def __init__(self, worker_id: str, scope: WorkerScope, watch: Watch, take_slots: Callable[[int], int]) -> None:
+    def __init__(
+        self, worker_id: str, scope: WorkerScope, watchdog: Watchdog, take_slots: Callable[[int], int]
+    ) -> None:
         self.worker_id = worker_id
         self.scope = scope
-        self.watch = watch
+        self.watchdog = watchdog
         #: asks for that many slots, gets as many as are free
         self._take_slots = take_slots
 
@@ -112,11 +114,11 @@ class Advance:
         runs.set_wake(transition, undelivered=undelivered)
 
     def _deliver(self, body: Body, record: Record) -> None:
-        self.watch.enter(body.entities.run.id)
+        self.watchdog.mark(body.entities.run.id)
         try:
             body.execution.deliver(record)
         finally:
-            self.watch.leave()
+            self.watchdog.clear()
 
     def start_steps(self, transition: Transition, wanted: Sequence[str] = ()) -> tuple[list[Attempt], list[str]]:
         """Start pending steps of the run: those just created and the ``wanted`` ones, as far as there is room.
