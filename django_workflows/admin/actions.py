@@ -15,8 +15,8 @@ from django.utils.translation import ngettext
 
 from .. import api
 from ..exceptions import HookPayloadError, WorkflowError
-from ..inspection.actions import dry_run, refusal, sleeping_runs
-from ..inspection.text import masked, short_name
+from ..inspection.actions import dry_run, sleeping_runs, why_not
+from ..inspection.text import mask_token, short_name
 from ..models import Hook, Run
 from .audit import record
 from .changelist import MOST_AT_ONCE
@@ -56,7 +56,7 @@ def act(site_context: dict[str, Any], request: HttpRequest, run_id: str, name: s
         **_asking(site_context, run, verb.question, verb.explanation, verb.label),
         "form": form,
         "grave": verb.is_grave,
-        "refused": refusal(run, name, sleeping=bool(sleeping_runs([run]))),
+        "refused": why_not(run, name, sleeping=bool(sleeping_runs([run]))),
     }
     return TemplateResponse(request, CONFIRM, context)
 
@@ -109,7 +109,7 @@ def resume(site_context: dict[str, Any], request: HttpRequest, run_id: str, hook
         **_asking(
             site_context,
             run,
-            _("Resume %(what)s %(token)s") % {"what": what, "token": masked(hook.token, hook.is_webhook)},
+            _("Resume %(what)s %(token)s") % {"what": what, "token": mask_token(hook.token, hook.is_webhook)},
             _("The payload goes into the run's log, and its code receives it as if it had come from outside."),
             _("Resume"),
         ),
@@ -121,7 +121,7 @@ def resume(site_context: dict[str, Any], request: HttpRequest, run_id: str, hook
 
 def _deliver(request: HttpRequest, run: Run, hook: Hook, form: Any) -> bool:
     """False: the hook's serializer refused the payload, and the form says why."""
-    token = masked(hook.token, hook.is_webhook)
+    token = mask_token(hook.token, hook.is_webhook)
     try:
         event = api.resume_hook(hook.token, form.delivery())
     except HookPayloadError as error:
@@ -141,7 +141,7 @@ def dispose(site_context: dict[str, Any], request: HttpRequest, run_id: str, hoo
         raise PermissionDenied
     run = get_run(run_id)
     hook = _get_hook(run, hook_id)
-    token = masked(hook.token, hook.is_webhook)
+    token = mask_token(hook.token, hook.is_webhook)
     form = ReasonForm(request.POST if request.method == "POST" else None, required=True)
     if request.method == "POST" and form.is_valid():
         try:

@@ -11,7 +11,7 @@ from django.utils.http import urlencode
 
 from ..inspection.overview import Overview, Recent, overview
 from ..inspection.scale import percent
-from ..inspection.text import capped, coarse, moment, short_name, span
+from ..inspection.text import format_age, format_time, one_line, rough_age, short_name
 from ..models import Run
 from ..serialization.display import failure, read
 from ..values.durations import humanize
@@ -74,7 +74,7 @@ def _chart(recent: Recent) -> dict[str, Any]:
                 parts.append({"status": status, "y": f"{top:.2f}", "height": f"{height:.2f}"})
         if parts:
             said = ", ".join(f"{bucket.counts[s]} {s}" for s in _ORDER if bucket.counts.get(s))
-            title = f"{moment(bucket.start, end)} to {moment(bucket.end, end)}: {said}"
+            title = f"{format_time(bucket.start, end)} to {format_time(bucket.end, end)}: {said}"
             columns.append(
                 {"x": percent(place * width), "width": percent(width * 0.84), "parts": parts, "title": title}
             )
@@ -83,9 +83,9 @@ def _chart(recent: Recent) -> dict[str, Any]:
         "height": _HEIGHT,
         "most": most,
         "total": f"{recent.total:,}",
-        "since": moment(recent.since, end),
-        "middle": moment(recent.since + (end - recent.since) / 2, end),
-        "span": span(recent.since, end),
+        "since": format_time(recent.since, end),
+        "middle": format_time(recent.since + (end - recent.since) / 2, end),
+        "span": format_age(recent.since, end),
         "cut": recent.cut,
         "statuses": [s for s in reversed(_ORDER) if any(s in bucket.counts for bucket in recent.buckets)],
     }
@@ -98,10 +98,10 @@ def _listed(run: Run, found: Overview, redact: Redactor) -> dict[str, Any]:
         "name": short_name(run.workflow),
         "id": run.pk,
         "url": run_url(run.pk),
-        "reason": capped(redact(run.blocked_reason), 240),
+        "reason": one_line(redact(run.blocked_reason), 240),
         "tries": run.blocked_count,
-        "error": capped(error.sentence, 200) if error is not None else run.error_code,
-        "ago": coarse(ended, found.now),
+        "error": one_line(error.sentence, 200) if error is not None else run.error_code,
+        "ago": rough_age(ended, found.now),
     }
 
 
@@ -135,7 +135,7 @@ def _queues(found: Overview) -> list[dict[str, Any]]:
             "url": _list(queue=queue.name),
             "due": f"{queue.due:,}",
             "steps": f"{queue.steps:,}",
-            "oldest": span(min(filter(None, (queue.oldest_due, queue.oldest_step))), found.now)
+            "oldest": format_age(min(filter(None, (queue.oldest_due, queue.oldest_step))), found.now)
             if queue.oldest_due or queue.oldest_step
             else "",
             "workers": queue.workers,
@@ -176,7 +176,7 @@ def _running(found: Overview) -> list[dict[str, Any]]:
         {
             "name": short_name(step.name),
             "url": run_url(step.run_id),
-            "since": span(step.started_at or step.created_at, found.now),
+            "since": format_age(step.started_at or step.created_at, found.now),
             "attempt": step.attempt,
             "worker": names.get(step.worker_id or "", ""),
         }
@@ -195,8 +195,8 @@ def _workers(found: Overview) -> list[dict[str, Any]]:
             "running": state.running,
             "concurrency": state.worker.concurrency,
             "width": percent(min(state.running / max(state.worker.concurrency, 1), 1.0) * 100),
-            "silent": span(state.worker.heartbeat_at, found.now),
-            "up": span(state.worker.started_at, found.now),
+            "silent": format_age(state.worker.heartbeat_at, found.now),
+            "up": format_age(state.worker.started_at, found.now),
             "version": state.worker.code_version,
         }
         for state in found.workers

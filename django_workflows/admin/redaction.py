@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Sequence
 
-from ..inspection.text import is_secret, masked
+from ..inspection.text import is_secret, mask_token
 from ..models import Hook, Run
-from ..serialization.display import plain
+from ..serialization.display import decrypted
 
 #: tokens that are looked for
 MOST = 2000
@@ -27,7 +27,7 @@ class Redactor:
         for token, is_webhook in rows[:MOST]:
             if is_secret(token, is_webhook):
                 written = json.dumps(token)[1:-1]
-                self._tokens.append((written, masked(token, is_webhook)))
+                self._tokens.append((written, mask_token(token, is_webhook)))
 
     def __call__(self, text: str) -> str:
         for token, instead in self._tokens:
@@ -42,5 +42,5 @@ class Redactor:
 
     def stored(self, text: str | None) -> str | None:
         """A payload column's text, decrypted where it has to be."""
-        found = plain(text)
+        found = decrypted(text)
         return None if found is None else self(found)

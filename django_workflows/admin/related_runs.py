@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..inspection.search import attributes_about, runs_with_attribute
-from ..inspection.text import short_name, span
+from ..inspection.text import format_age, short_name
 from ..inspection.waiting import summary, waits_of
 from ..models import Run
 from ..values import clock
@@ -87,7 +87,7 @@ def runs_about(attributes: dict[str, str]) -> SafeString:
             "status": "blocked" if run.blocked_reason and run.completed_at is None else run.status,
             "glyph": GLYPHS["blocked" if run.blocked_reason and run.completed_at is None else run.status],
             "waits": summary(reasons[run.pk]),
-            "age": span(run.created_at, now),
+            "age": format_age(run.created_at, now),
         }
         for run in runs[:MOST]
     ]

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from ..inspection.text import capped, coarse, moment, short_name
+from ..inspection.text import format_time, one_line, rough_age, short_name
 from ..models import Run
 
 #: what stands before the word, so that nothing is said by colour alone
@@ -51,14 +51,14 @@ def time(value: datetime | None, now: datetime) -> SafeString:
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(),
         value.isoformat(sep=" ", timespec="milliseconds"),
-        moment(value, now),
+        format_time(value, now),
     )
 
 
 def age(value: datetime, now: datetime) -> SafeString:
     """How long ago; the moment on hover."""
     exact = value.isoformat(sep=" ", timespec="seconds")
-    return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), exact, coarse(value, now))
+    return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(), exact, rough_age(value, now))
 
 
 def run_url(run_id: str) -> str:
@@ -85,7 +85,7 @@ def attributes(values: object, most: int = _ATTRIBUTES) -> SafeString:
     chips = format_html_join(
         "",
         '<span class="wf-chip" title="{}={}"><span class="wf-key">{}</span>{}</span>',
-        ((key, value, capped(str(key), 30), capped(str(value), 30)) for key, value in list(values.items())[:most]),
+        ((key, value, one_line(str(key), 30), one_line(str(value), 30)) for key, value in list(values.items())[:most]),
     )
     more = format_html('<span class="wf-quiet">+{}</span>', len(values) - most) if len(values) > most else ""
     return format_html('<span class="wf-chips">{}{}</span>', chips, more)

@@ -18,9 +18,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..inspection.search import find_runs
-from ..inspection.text import capped, short_name, span
+from ..inspection.text import format_age, one_line, short_name
 from ..models import Event, Run
-from ..serialization.display import failure, plain, pretty, read, shown, with_raw
+from ..serialization.display import decrypted, failure, pretty, read, shown, with_raw
 from ..values import clock
 from . import actions as acting
 from . import filters, rendering, run_page
@@ -128,7 +128,7 @@ class RunAdmin(_ModelAdmin):
     def what(self, run: Any) -> SafeString:
         if run.status == "failed":
             found = failure(read(run.raw_error))
-            look, words = "wf-failed-words", capped(found.sentence if found else "", 160)
+            look, words = "wf-failed-words", one_line(found.sentence if found else "", 160)
         else:
             look, words = "wf-words", run.wait_words
         if not words:
@@ -144,7 +144,7 @@ class RunAdmin(_ModelAdmin):
     def took(self, run: Any) -> str:
         if run.started_at is None:
             return "—"
-        return span(run.started_at, run.completed_at or run.seen_at)
+        return format_age(run.started_at, run.completed_at or run.seen_at)
 
     # --- pages -------------------------------------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class RunAdmin(_ModelAdmin):
         if event is None:
             raise Http404
         raw = with_raw(rows, ["data"]).values_list("raw_data", flat=True)[0]
-        text = Redactor([event.run], show=may_resume(request)).event(event.type, plain(raw) or "")
+        text = Redactor([event.run], show=may_resume(request)).event(event.type, decrypted(raw) or "")
         return _value(request, text)
 
     def value_view(self, request: HttpRequest, run_id: str, name: str) -> HttpResponse:

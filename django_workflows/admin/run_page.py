@@ -15,8 +15,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from ..eventlog.statuses import TERMINAL_RUN
-from ..inspection.actions import open_hooks, open_waits, possible
-from ..inspection.text import masked, short_name, span
+from ..inspection.actions import available, open_hooks, open_waits
+from ..inspection.text import format_age, mask_token, short_name
 from ..inspection.timeline import timeline
 from ..inspection.timeline_rows import rows_of
 from ..inspection.waiting import waits_for
@@ -93,7 +93,7 @@ def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
 
 
 def _headline(run: Run, found: Failure | None, now: datetime) -> str:
-    took = span(run.started_at or run.created_at, run.completed_at or now)
+    took = format_age(run.started_at or run.created_at, run.completed_at or now)
     if run.status == "completed":
         return _("Completed in %(took)s.") % {"took": took}
     if run.status == "failed":
@@ -131,14 +131,14 @@ def _times(run: Run, now: datetime) -> list[tuple[str, Any, str]]:
         (_("Started"), run.started_at, ""),
         (_("Queued for"), humanize(late) if late > timedelta(seconds=1) else "", ""),
         (_("Ended"), run.completed_at, ""),
-        (_("Took") if run.completed_at else _("Age"), span(run.created_at, run.completed_at or now), ""),
+        (_("Took") if run.completed_at else _("Age"), format_age(run.created_at, run.completed_at or now), ""),
         (_("Deadline"), run.deadline_at, ""),
         (_("Kept until"), run.expires_at, ""),
     ]
 
 
 def _verbs(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
-    names = [name for name in possible(run) if VERBS[name].allowed(request)]
+    names = [name for name in available(run) if VERBS[name].allowed(request)]
     return [
         {"label": VERBS[name].label, "url": action_url(run, name), "grave": VERBS[name].is_grave, "name": name}
         for name in names
@@ -155,9 +155,9 @@ def _hooks(request: HttpRequest, run: Run, now: datetime) -> list[dict[str, Any]
         return []
     return [
         {
-            "token": hook.token if resume else masked(hook.token, hook.is_webhook),
+            "token": hook.token if resume else mask_token(hook.token, hook.is_webhook),
             "what": _("webhook") if hook.is_webhook else _("hook"),
-            "since": span(hook.created_at, now),
+            "since": format_age(hook.created_at, now),
             "resume": reverse("admin:django_workflows_run_resume", args=[run.pk, hook.pk]) if resume else "",
             "dispose": reverse("admin:django_workflows_run_dispose", args=[run.pk, hook.pk]) if dispose else "",
         }
@@ -249,7 +249,7 @@ def _log(request: HttpRequest, run: Run) -> dict[str, Any]:
         LogRow(
             sequence,
             at,
-            f"+{span(run.created_at, at)}",
+            f"+{format_age(run.created_at, at)}",
             kind,
             kind.replace("_", " "),
             entity,

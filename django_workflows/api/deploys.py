@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..deploys import lockfile, surface
-from ..deploys.lockfile import NAME, Finding
+from ..deploys.lockfile import NAME, LockDrift
 
-__all__ = ["NAME", "Finding", "check_lock", "describe", "patch_states", "write_lock"]
+__all__ = ["NAME", "LockDrift", "check_lock", "describe", "patch_states", "write_lock"]
 
 
 def describe() -> dict[str, Any]:
@@ -22,7 +22,7 @@ def write_lock(path: Path | None = None) -> Path:
     return lockfile.make(path)
 
 
-def check_lock(path: Path | None = None) -> list[Finding]:
+def check_lock(path: Path | None = None) -> list[LockDrift]:
     """What differs between the lock file and the code, where it concerns a run that is under way.
 
     Raises:
@@ -31,6 +31,6 @@ def check_lock(path: Path | None = None) -> list[Finding]:
     return lockfile.check(path)
 
 
-def patch_states() -> Iterator[Finding]:
+def patch_states() -> Iterator[LockDrift]:
     """Of each ``patched()`` in the code, whether a run under way still goes the old way. Replays those runs."""
     return lockfile.patch_states(surface.describe())

@@ -20,7 +20,7 @@ _BLOCKING = {"start": "astart", "start_many": "astart_many", "call": "", "acall"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintWarning:
     """``code``: ``W010`` and so on. ``message`` is a sentence, ``fix`` the advice."""
 
     code: str
@@ -30,12 +30,12 @@ class Finding:
     fix: str
 
 
-def lint_workflow(workflow: Workflow[..., Any]) -> list[Finding]:
+def lint_workflow(workflow: Workflow[..., Any]) -> list[LintWarning]:
     """What is wrong with a workflow's body, in the order of its lines; a function that it calls comes after it."""
     fn = inspect.unwrap(workflow.fn)
     if not isinstance(fn, FunctionType):
         return []
-    findings: list[Finding] = []
+    warnings: list[LintWarning] = []
     waiting, seen = [fn], {fn}
     while waiting:
         function = waiting.pop(0)
@@ -43,12 +43,12 @@ def lint_workflow(workflow: Workflow[..., Any]) -> list[Finding]:
         if source is None:
             continue
         body = _Body(function, source, workflow.name)
-        findings += sorted(body.findings(), key=lambda finding: finding.line)
+        warnings += sorted(body.warnings(), key=lambda warning: warning.line)
         for callee in body.callees:
             if callee not in seen and _is_ours(callee, fn):
                 seen.add(callee)
                 waiting.append(callee)
-    return list(dict.fromkeys(findings))
+    return list(dict.fromkeys(warnings))
 
 
 def _is_ours(callee: FunctionType, body: FunctionType) -> bool:
@@ -66,7 +66,7 @@ class _Body:
         self._sets = _set_variables(source.tree, self._names)
         self.callees: list[FunctionType] = []
 
-    def findings(self) -> Iterator[Finding]:
+    def warnings(self) -> Iterator[LintWarning]:
         nodes = [node for statement in self._source.tree.body for node in _walk(statement)]
         for node in nodes:
             place = node.iter if isinstance(node, ast.comprehension) else node
@@ -74,7 +74,7 @@ class _Body:
                 if not self._source.silences(place, code):
                     rule = RULES[code]
                     message = f"The body of {self._who} {rule.what}: {shown}."
-                    yield Finding(code, self._source.path, getattr(place, "lineno", 0), message, fix or rule.fix)
+                    yield LintWarning(code, self._source.path, getattr(place, "lineno", 0), message, fix or rule.fix)
 
     def _look(self, node: ast.AST) -> Iterator[tuple[str, str, str]]:
         if isinstance(node, ast.Call):

@@ -21,7 +21,7 @@ _LOOKED_INTO = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LockDrift:
     """``severity``: ``error`` (runs would be blocked or steps lost), ``warning`` (they may be), ``info``."""
 
     severity: str
@@ -32,7 +32,7 @@ class Finding:
         return f"{self.sentence}: {self.advice}"
 
 
-def compare(locked: Mapping[str, Any], code: Mapping[str, Any]) -> Iterator[Finding]:
+def compare(locked: Mapping[str, Any], code: Mapping[str, Any]) -> Iterator[LockDrift]:
     """Every difference between the locked state and the code that concerns a run which is under way."""
     for name, old in locked["workflows"].items():
         new = code["workflows"].get(name)
@@ -61,21 +61,21 @@ def _runs(count: int, verb: str = "are") -> str:
     return f"{count} run {singular}" if count == 1 else f"{count} runs {verb}"
 
 
-def _workflow_removed(name: str) -> Iterator[Finding]:
+def _workflow_removed(name: str) -> Iterator[LockDrift]:
     count = _active(name).count()
     if count:
-        yield Finding(
+        yield LockDrift(
             "error",
             f"workflow `{name}` was removed while {_runs(count)} under way",
             "keep it until they have ended, or cancel them",
         )
 
 
-def _steps_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Finding]:
+def _steps_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[LockDrift]:
     for step in sorted(set(old["steps"]) - set(new["steps"])):
         count = _active(workflow).filter(steps__name=step).distinct().count()
         if count:
-            yield Finding(
+            yield LockDrift(
                 "error",
                 f"step `{step}` was removed from `{workflow}` while {_runs(count)} past it",
                 "keep it or use patched()",
@@ -83,7 +83,7 @@ def _steps_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]
     for child in sorted(set(old["children"]) - set(new["children"])):
         count = _active(workflow).filter(children__workflow=child).distinct().count()
         if count:
-            yield Finding(
+            yield LockDrift(
                 "error",
                 f"child `{child}` was removed from `{workflow}` while {_runs(count)} past it",
                 "keep it or use patched()",
@@ -92,7 +92,7 @@ def _steps_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]
     if added and set(new["patches"]) <= set(old["patches"]):
         count = _active(workflow).filter(started_at__isnull=False).count()
         if count:
-            yield Finding(
+            yield LockDrift(
                 "warning",
                 f"{', '.join(f'`{name}`' for name in added)} came into `{workflow}` while {_runs(count)} under way",
                 "those that are past its place would be blocked; guard it with patched(), or see with "
@@ -100,13 +100,13 @@ def _steps_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]
             )
 
 
-def _patches_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Finding]:
+def _patches_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[LockDrift]:
     for patch in sorted(set(old["patches"]) - set(new["patches"])):
         recorded = Event.objects.filter(correlation_id=f"patch:{patch}", type="patch_recorded")
         active = _active(workflow).filter(started_at__isnull=False)
         count = active.exclude(pk__in=recorded.values("run_id")).count()
         if count:
-            yield Finding(
+            yield LockDrift(
                 "warning",
                 f'patched("{patch}") was removed from `{workflow}` while {_runs(count)} under way that may have gone '
                 "the old way",
@@ -114,36 +114,36 @@ def _patches_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, An
             )
 
 
-def _workflow_arguments(name: str, old: str, new: str) -> Iterator[Finding]:
+def _workflow_arguments(name: str, old: str, new: str) -> Iterator[LockDrift]:
     workflow = registry.find_workflow(name)
     assert workflow is not None
     rows = _active(name).order_by("-pk").only("input")[:_LOOKED_INTO]
     count = sum(not _fits(workflow.signature, run) for run in rows)
     if count:
-        yield Finding(
+        yield LockDrift(
             "error",
             f"`{name}{old}` became `{new}` while {_runs(count)} under way whose arguments do not fit that",
             "give new parameters a default, and keep old ones",
         )
 
 
-def _definition_removed(name: str) -> Iterator[Finding]:
+def _definition_removed(name: str) -> Iterator[LockDrift]:
     count = Step.objects.filter(name=name, status__in=sorted(ACTIVE_STEP)).count()
     if count:
-        yield Finding(
+        yield LockDrift(
             "error",
             f"step `{name}` is defined nowhere while {count} of it {'is' if count == 1 else 'are'} to be executed",
             "keep its definition until they are done",
         )
 
 
-def _step_arguments(name: str, old: str, new: str) -> Iterator[Finding]:
+def _step_arguments(name: str, old: str, new: str) -> Iterator[LockDrift]:
     step = registry.find_step(name)
     assert step is not None
     waiting = Step.objects.filter(name=name, status__in=sorted(ACTIVE_STEP)).only("input")
     count = sum(not _fits(step.signature, row) for row in waiting[:_LOOKED_INTO])
     if count:
-        yield Finding(
+        yield LockDrift(
             "error",
             f"`{name}{old}` became `{new}` while {count} of it {'is' if count == 1 else 'are'} to be executed whose "
             "arguments do not fit that",
@@ -162,7 +162,7 @@ def _fits(signature: inspect.Signature, row: Run | Step) -> bool:
 # --- patches that may go ---------------------------------------------------------------------------------------------
 
 
-def patch_states(code: Mapping[str, Any]) -> Iterator[Finding]:
+def patch_states(code: Mapping[str, Any]) -> Iterator[LockDrift]:
     """Of each ``patched()`` in the code, whether a run that is under way still goes the old way. Replays those runs."""
     for name, workflow in code["workflows"].items():
         if workflow["patches"]:
@@ -171,13 +171,15 @@ def patch_states(code: Mapping[str, Any]) -> Iterator[Finding]:
                 yield _patch_state(name, patch, old_ways.get(patch, 0), unknown)
 
 
-def _patch_state(workflow: str, patch: str, count: int, unknown: int) -> Finding:
+def _patch_state(workflow: str, patch: str, count: int, unknown: int) -> LockDrift:
     call = f'patched("{patch}") in `{workflow}`'
     if count:
-        return Finding("info", f"{call}: {_runs(count, 'go')} the old way", "keep it until they have ended")
+        return LockDrift("info", f"{call}: {_runs(count, 'go')} the old way", "keep it until they have ended")
     if unknown:
-        return Finding("info", f"{call}: {_runs(unknown)} under way that cannot be asked which way they go", "keep it")
-    return Finding("info", f"{call}: no run goes the old way", "the call and the old way can be removed")
+        return LockDrift(
+            "info", f"{call}: {_runs(unknown)} under way that cannot be asked which way they go", "keep it"
+        )
+    return LockDrift("info", f"{call}: no run goes the old way", "the call and the old way can be removed")
 
 
 def _old_ways(name: str) -> tuple[dict[str, int], int]:

@@ -20,12 +20,12 @@ from django.db import DatabaseError
 
 from ..models import Run
 from ..store import database
-from .lock_changes import Finding, compare, patch_states
+from .lock_changes import LockDrift, compare, patch_states
 from .surface import FORMAT, describe
 
 NAME = "workflows.lock"
 
-__all__ = ["NAME", "Finding", "check", "default_path", "make", "patch_states", "read"]
+__all__ = ["NAME", "LockDrift", "check", "default_path", "make", "patch_states", "read"]
 
 
 def default_path() -> Path:
@@ -56,7 +56,7 @@ def read(path: Path | None = None) -> dict[str, Any]:
     raise ValueError(f"{path} cannot be read as a lock file: write it anew with `workflows makelock`.")
 
 
-def check(path: Path | None = None) -> list[Finding]:
+def check(path: Path | None = None) -> list[LockDrift]:
     """What differs between the lock file and the code, where it concerns a run that is under way.
 
     Where nothing is concerned, but something differs, one finding says that the file is out of date. Raises as
@@ -66,7 +66,7 @@ def check(path: Path | None = None) -> list[Finding]:
     if locked == code:
         return []
     return list(compare(locked, code)) or [
-        Finding(
+        LockDrift(
             "info",
             f"the lock file {(path or default_path()).name} is out of date, but no run under way is concerned",
             "write it anew with `workflows makelock`",
@@ -95,17 +95,17 @@ def check_lock(**_: Any) -> list[CheckMessage]:
         return [CheckWarning(str(error), id=_id("W031"))]
     except DatabaseError:
         return []
-    return [_message(finding) for finding in found if finding.severity != "info"]
+    return [_message(drift) for drift in found if drift.severity != "info"]
 
 
 def _has_tables() -> bool:
     return Run._meta.db_table in database.connection().introspection.table_names()
 
 
-def _message(finding: Finding) -> CheckMessage:
-    sentence = f"{finding.sentence[0].upper()}{finding.sentence[1:]}."
-    hint = f"{finding.advice[0].upper()}{finding.advice[1:]}."
-    return CheckWarning(sentence, hint=hint, id=_id("W030") if finding.severity == "error" else _id("W031"))
+def _message(drift: LockDrift) -> CheckMessage:
+    sentence = f"{drift.sentence[0].upper()}{drift.sentence[1:]}."
+    hint = f"{drift.advice[0].upper()}{drift.advice[1:]}."
+    return CheckWarning(sentence, hint=hint, id=_id("W030") if drift.severity == "error" else _id("W031"))
 
 
 def _id(name: str) -> str:

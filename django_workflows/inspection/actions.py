@@ -13,7 +13,7 @@ from ..models import Hook, Run, Wait
 VERBS = ("unblock", "retry", "wake", "cancel", "force")
 
 
-def refusal(run: Run, verb: str, *, sleeping: bool) -> str | None:
+def why_not(run: Run, verb: str, *, sleeping: bool) -> str | None:
     """None if ``verb`` would do something to this run, else why it would not. ``sleeping``: it has an open wait."""
     active = run.status in ACTIVE_RUN
     if verb == "retry":
@@ -29,10 +29,10 @@ def refusal(run: Run, verb: str, *, sleeping: bool) -> str | None:
     return None
 
 
-def possible(run: Run) -> list[str]:
+def available(run: Run) -> list[str]:
     """The verbs that would do something to this run."""
     sleeping = bool(sleeping_runs([run]))
-    return [verb for verb in VERBS if refusal(run, verb, sleeping=sleeping) is None]
+    return [verb for verb in VERBS if why_not(run, verb, sleeping=sleeping) is None]
 
 
 def sleeping_runs(runs: Iterable[Run]) -> set[str]:
@@ -56,7 +56,7 @@ def dry_run(runs: Iterable[Run], verb: str) -> DryRun:
     reasons: Counter[str] = Counter()
     fitting = []
     for run in chosen:
-        why = refusal(run, verb, sleeping=run.pk in asleep)
+        why = why_not(run, verb, sleeping=run.pk in asleep)
         if why is None:
             fitting.append(run)
         else:

@@ -20,7 +20,7 @@ def short_name(name: str) -> str:
     return name.rpartition(".")[2] or name
 
 
-def moment(value: datetime, now: datetime) -> str:
+def format_time(value: datetime, now: datetime) -> str:
     """In the current time zone: ``"14:05"`` today, ``"22 Nov 14:05"`` this year, with the year otherwise."""
     local, today = _local(value), _local(now)
     clock = date_format(local, "H:i")
@@ -35,14 +35,14 @@ def _local(value: datetime) -> datetime:
     return timezone.localtime(value) if timezone.is_aware(value) else value
 
 
-def span(since: datetime, until: datetime) -> str:
+def format_age(since: datetime, until: datetime) -> str:
     """How long, for people; ``"0 s"`` when clocks disagree."""
     return humanize(max(until - since, timedelta(0)))
 
 
-def coarse(since: datetime, until: datetime) -> str:
+def rough_age(since: datetime, until: datetime) -> str:
     """How long, roughly, as ages in a list are read: no seconds beside minutes, no minutes beside ten hours."""
-    words = span(since, until).split()
+    words = format_age(since, until).split()
     return " ".join(words[:2] if len(words[0]) > 1 or words[1] in ("min", "d") else words)
 
 
@@ -51,12 +51,12 @@ def is_secret(token: str, is_webhook: bool) -> bool:
     return is_webhook or _MADE_TOKEN.fullmatch(token) is not None
 
 
-def masked(token: str, is_webhook: bool = False) -> str:
+def mask_token(token: str, is_webhook: bool = False) -> str:
     """The token as everybody may see it: one that somebody chose as it is, a secret one by its first characters."""
     return f"{token[:_SHOWN]}…" if is_secret(token, is_webhook) else token
 
 
-def capped(text: str, limit: int) -> str:
+def one_line(text: str, limit: int) -> str:
     """``text`` on one line and not longer than ``limit``."""
     line = " ".join(text[: limit * 4].split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

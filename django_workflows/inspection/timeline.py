@@ -16,7 +16,7 @@ from django.db.models.functions import Cast
 
 from ..eventlog.statuses import TERMINAL_RUN, TERMINAL_STEP, WaitStatus
 from ..models import Event, Hook, Run, Step, Wait, Worker
-from ..serialization.display import plain, read
+from ..serialization.display import decrypted, read
 from ..values import clock
 from .lanes import Fact, Lane, draw_lanes
 from .scale import Scale
@@ -61,7 +61,7 @@ def timeline(
     start: int | None = None,
     fold: bool = True,
     now: datetime | None = None,
-    stored: Callable[[str | None], str | None] = plain,
+    stored: Callable[[str | None], str | None] = decrypted,
 ) -> Timeline | None:
     """The drawing of this run from event ``start`` on; by default the end of its log. None: there is no such event.
 

@@ -11,7 +11,7 @@ from ..serialization.display import failure
 from ..values.durations import humanize
 from .lanes import Lane, Stroke
 from .scale import percent
-from .text import capped, masked, moment, short_name, span
+from .text import format_age, format_time, mask_token, one_line, short_name
 from .timeline import Timeline
 
 #: rows that are drawn one by one; beyond that, steps of one name share a row
@@ -120,13 +120,15 @@ def _row(drawn: Timeline, lane: Lane) -> Row:
     row.is_open = lane.end is None
     row.bars = [_bar(drawn, row.label, stroke) for stroke in lane.strokes]
     row.dots = [_dot(drawn, row.label, mark.kind, mark.at) for mark in lane.marks]
-    row.facts.append(("Began", f"+{span(drawn.scale.start, lane.start)}, at {moment(lane.start, drawn.now)}"))
+    row.facts.append(
+        ("Began", f"+{format_age(drawn.scale.start, lane.start)}, at {format_time(lane.start, drawn.now)}")
+    )
     row.facts.append(("Log", f"{lane.correlation_id} (from event {lane.sequence})"))
     return row
 
 
 def _took(drawn: Timeline, lane: Lane) -> str:
-    return span(lane.start, lane.end or drawn.now)
+    return format_age(lane.start, lane.end or drawn.now)
 
 
 def _step_row(drawn: Timeline, lane: Lane) -> Row:
@@ -142,7 +144,7 @@ def _step_row(drawn: Timeline, lane: Lane) -> Row:
         Attempt(
             str(stroke.attempt or index),
             stroke.start,
-            span(stroke.start, stroke.end or drawn.now),
+            format_age(stroke.start, stroke.end or drawn.now),
             stroke.outcome,
             drawn.workers.get(stroke.worker, stroke.worker[:13]),
             _sentence(stroke),
@@ -161,7 +163,7 @@ def _step_row(drawn: Timeline, lane: Lane) -> Row:
 
 def _sentence(stroke: Stroke) -> str:
     found = failure(stroke.error)
-    return capped(found.sentence, 400) if found is not None else ""
+    return one_line(found.sentence, 400) if found is not None else ""
 
 
 def _wait_row(drawn: Timeline, lane: Lane) -> Row:
@@ -172,8 +174,8 @@ def _wait_row(drawn: Timeline, lane: Lane) -> Row:
     aside = f"{_took(drawn, lane)}, {ended}" if lane.end else f"for {_took(drawn, lane)}"
     row = Row("wait", "sleep", lane.correlation_id, outcome, aside, f"Sleep, {outcome}: {aside}")
     if wait is not None:
-        row.label = f"sleep {span(wait.created_at, wait.due_at)}"
-        row.facts.append(("Due", moment(wait.due_at, drawn.now)))
+        row.label = f"sleep {format_age(wait.created_at, wait.due_at)}"
+        row.facts.append(("Due", format_time(wait.due_at, drawn.now)))
         row.facts.append(("Id", wait.pk))
     return row
 
@@ -183,7 +185,7 @@ def _hook_row(drawn: Timeline, lane: Lane) -> Row:
     token = hook.token if hook is not None else str(lane.facts.get("token") or "")
     is_webhook = hook is not None and hook.is_webhook
     what = "webhook" if is_webhook else "hook"
-    label = f"{what} {masked(token, is_webhook)}"
+    label = f"{what} {mask_token(token, is_webhook)}"
     deliveries = sum(mark.kind == "delivery" for mark in lane.marks)
     conflict = any(mark.kind == "conflict" for mark in lane.marks)
     outcome = "conflict" if conflict else "open" if lane.end is None else "closed"
@@ -196,7 +198,9 @@ def _hook_row(drawn: Timeline, lane: Lane) -> Row:
         if number > _SLOWEST:
             row.facts.append(("…", f"{deliveries - _SLOWEST} more deliveries are in the log"))
             break
-        when = f"+{span(drawn.scale.start, mark.at)}, at {moment(mark.at, drawn.now)} (event {mark.sequence})"
+        when = (
+            f"+{format_age(drawn.scale.start, mark.at)}, at {format_time(mark.at, drawn.now)} (event {mark.sequence})"
+        )
         row.facts.append((f"Delivery {number}", when))
     return row
 
@@ -229,10 +233,10 @@ def _run_row(drawn: Timeline) -> Row:
     if not lane.strokes:
         row.bars = [_bar(drawn, row.label, Stroke("run", lane.start, lane.end))]
     row.dots = [_dot(drawn, row.label, mark.kind, mark.at) for mark in lane.marks]
-    row.facts = [("Began", moment(lane.start, drawn.now))]
+    row.facts = [("Began", format_time(lane.start, drawn.now))]
     if lane.end is not None:
-        row.facts.append(("Ended", f"{moment(lane.end, drawn.now)}, {lane.outcome}"))
-    row.facts += [(_DOTS[mark.kind], moment(mark.at, drawn.now)) for mark in lane.marks]
+        row.facts.append(("Ended", f"{format_time(lane.end, drawn.now)}, {lane.outcome}"))
+    row.facts += [(_DOTS[mark.kind], format_time(mark.at, drawn.now)) for mark in lane.marks]
     row.is_open = lane.end is None
     return row
 
@@ -253,7 +257,7 @@ _TOPS = {"attempt": 5, "queued": 11, "backoff": 11, "sleep": 8, "hook": 9, "chil
 def _bar(drawn: Timeline, label: str, stroke: Stroke) -> Bar:
     scale, end = drawn.scale, stroke.end or drawn.now
     left, right = scale.percent(stroke.start), scale.percent(end)
-    took = span(stroke.start, end)
+    took = format_age(stroke.start, end)
     if stroke.kind == "attempt":
         worker = drawn.workers.get(stroke.worker, "")
         error = _sentence(stroke)
@@ -278,7 +282,7 @@ _DOTS = {
 
 
 def _dot(drawn: Timeline, label: str, kind: str, at: datetime) -> Dot:
-    return Dot(drawn.scale.x(at), kind, f"{label}: {_DOTS[kind].lower()} at {moment(at, drawn.now)}")
+    return Dot(drawn.scale.x(at), kind, f"{label}: {_DOTS[kind].lower()} at {format_time(at, drawn.now)}")
 
 
 # --- groups ----------------------------------------------------------------------------------------------------------

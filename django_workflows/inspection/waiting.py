@@ -13,7 +13,7 @@ from ..eventlog.statuses import ACTIVE_STEP, RunStatus, StepStatus
 from ..models import Hook, Run, Step, Wait, Worker
 from ..values import clock
 from ..values.durations import humanize
-from .text import capped, masked, moment, short_name, span
+from .text import format_age, format_time, mask_token, one_line, short_name
 
 #: a run that has been due for longer than this is worth a word
 OVERDUE_AFTER = timedelta(seconds=5)
@@ -59,7 +59,7 @@ def waits_of(runs: Sequence[Run], now: datetime | None = None) -> dict[str, list
 def summary(reasons: Sequence[Reason], most: int = 2) -> str:
     """``"hook packed:42 for 3 h, sleeping until 14:05"``: the first reasons in one line."""
     more = f" (+{len(reasons) - most})" if len(reasons) > most else ""
-    return ", ".join(capped(reason.text, 150) for reason in reasons[:most]) + more
+    return ", ".join(one_line(reason.text, 150) for reason in reasons[:most]) + more
 
 
 def _rows(model: Any, **conditions: Any) -> Any:
@@ -73,11 +73,15 @@ def _head(run: Run, now: datetime) -> list[Reason]:
         again = " (to be tried again now)"
         if run.blocked_until is not None and run.blocked_until > now:
             again = f" (next try in {humanize(run.blocked_until - now)})"
-        reasons.append(Reason("blocked", f"blocked: {capped(run.blocked_reason, 600)}{again}"))
+        reasons.append(Reason("blocked", f"blocked: {one_line(run.blocked_reason, 600)}{again}"))
     if run.cancel_requested_at is not None:
-        reasons.append(Reason("cancelling", f"cancelling: its cleanup runs for {span(run.cancel_requested_at, now)}"))
+        reasons.append(
+            Reason("cancelling", f"cancelling: its cleanup runs for {format_age(run.cancel_requested_at, now)}")
+        )
     elif run.timed_out_at is not None:
-        reasons.append(Reason("cancelling", f"past its deadline: its cleanup runs for {span(run.timed_out_at, now)}"))
+        reasons.append(
+            Reason("cancelling", f"past its deadline: its cleanup runs for {format_age(run.timed_out_at, now)}")
+        )
     return reasons
 
 
@@ -96,7 +100,7 @@ def _steps(ids: Sequence[str], now: datetime) -> dict[str, list[Reason]]:
 def _step(step: Step, now: datetime, workers: dict[str, str]) -> Reason:
     name = short_name(step.name)
     if step.status == StepStatus.RUNNING:
-        since = span(step.started_at or step.created_at, now)
+        since = format_age(step.started_at or step.created_at, now)
         which = f", attempt {step.attempt}" if step.attempt > 1 else ""
         where = f" on {workers[step.worker_id]}" if step.worker_id in workers else ""
         return Reason("step", f"{name} runs for {since}{which}{where}", step.correlation_id)
@@ -105,7 +109,7 @@ def _step(step: Step, now: datetime, workers: dict[str, str]) -> Reason:
         of = f"/{definition.policy.max_retries}" if definition is not None else ""
         delay = humanize(step.available_at - now)
         return Reason("retry", f"retry {step.failures or step.attempt}{of} of {name} in {delay}", step.correlation_id)
-    return Reason("queued", f"{name} is queued for {span(step.available_at, now)}", step.correlation_id)
+    return Reason("queued", f"{name} is queued for {format_age(step.available_at, now)}", step.correlation_id)
 
 
 def _hooks(ids: Sequence[str], now: datetime) -> dict[str, list[Reason]]:
@@ -113,7 +117,7 @@ def _hooks(ids: Sequence[str], now: datetime) -> dict[str, list[Reason]]:
     rows = _rows(Hook, run_id__in=ids, disposed_at__isnull=True).defer("metadata", "options")
     for hook in rows.order_by("created_at", "pk")[:2000]:
         what = "webhook" if hook.is_webhook else "hook"
-        text = f"{what} {masked(hook.token, hook.is_webhook)} for {span(hook.created_at, now)}"
+        text = f"{what} {mask_token(hook.token, hook.is_webhook)} for {format_age(hook.created_at, now)}"
         found[hook.run_id].append(Reason("hook", text, hook.token))
     return found
 
@@ -122,7 +126,7 @@ def _children(ids: Sequence[str], now: datetime) -> dict[str, list[Reason]]:
     found: dict[str, list[Reason]] = defaultdict(list)
     rows = _rows(Run, parent_id__in=ids, detached=False).active().only("pk", "parent_id", "workflow", "created_at")
     for child in rows.order_by("created_at", "pk")[:2000]:
-        text = f"child {short_name(child.workflow)} for {span(child.created_at, now)}"
+        text = f"child {short_name(child.workflow)} for {format_age(child.created_at, now)}"
         found[str(child.parent_id)].append(Reason("child", text, child.pk))
     return found
 
@@ -131,9 +135,9 @@ def _sleeps(runs: Sequence[Run], now: datetime) -> dict[str, list[Reason]]:
     found: dict[str, list[Reason]] = defaultdict(list)
     ids = [run.pk for run in runs]
     for wait in _rows(Wait, run_id__in=ids).open().order_by("due_at", "pk")[:2000]:
-        text = f"sleeping until {moment(wait.due_at, now)}"
+        text = f"sleeping until {format_time(wait.due_at, now)}"
         if wait.due_at <= now:
-            text = f"a sleep that was due at {moment(wait.due_at, now)}"
+            text = f"a sleep that was due at {format_time(wait.due_at, now)}"
         found[wait.run_id].append(Reason("sleep", text, wait.correlation_id))
     return found
 
@@ -143,7 +147,7 @@ def _due(run: Run, now: datetime) -> list[Reason]:
         return []
     if run.wake_at > now:
         what = "starts" if run.status == RunStatus.PENDING else "goes on"
-        return [Reason("start", f"{what} at {moment(run.wake_at, now)}")]
+        return [Reason("start", f"{what} at {format_time(run.wake_at, now)}")]
     late = now - run.wake_at
     if late < OVERDUE_AFTER:
         return [Reason("due", "about to go on")]

@@ -8,7 +8,7 @@ from django.db.models import F, Model, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from ..serialization.encryption import decrypt
-from ..serialization.plain_json import to_plain
+from ..serialization.plain_json import to_json_value
 
 M = TypeVar("M", bound=Model)
 
@@ -24,7 +24,7 @@ def with_text(queryset: QuerySet[M], *names: str) -> QuerySet[M]:
     return found
 
 
-def plain_column(row: Any, name: str) -> Any:
+def json_column(row: Any, name: str) -> Any:
     """A column of a row from :func:`with_text`, as plain JSON."""
     text: str | None = getattr(row, f"text_{name}")
-    return None if text is None else to_plain(decrypt(text))
+    return None if text is None else to_json_value(decrypt(text))

@@ -12,8 +12,8 @@ from rest_framework.fields import empty
 
 from ..eventlog.events import TYPES
 from ..eventlog.statuses import RunStatus, StepStatus, WaitStatus
-from ..serialization.plain_json import to_plain
-from .queries import plain_column
+from ..serialization.plain_json import to_json_value
+from .queries import json_column
 from .schemas import extend_schema_field
 
 #: payload keys of an event that no door shows: who knows a run's seed can compute its random numbers
@@ -68,7 +68,7 @@ class Payload(serializers.Field[Any, Any, Any, Any]):
         super().__init__(required=False)
 
     def get_attribute(self, instance: Any) -> Any:
-        return plain_column(instance, str(self.field_name))
+        return json_column(instance, str(self.field_name))
 
     def to_representation(self, value: Any) -> Any:
         return value
@@ -195,7 +195,7 @@ class WaitAnswer(Answer):
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class EventPayload(Payload):
     def get_attribute(self, instance: Any) -> Any:
-        payload = to_plain(instance.data)
+        payload = to_json_value(instance.data)
         for name in _HIDDEN.get(instance.type, ()):
             payload.pop(name, None)
         return payload

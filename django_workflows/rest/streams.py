@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from ..api import streams
 from ..exceptions import WorkflowError
-from ..serialization.plain_json import to_plain, to_plain_text
+from ..serialization.plain_json import to_json_text, to_json_value
 from . import errors, filters, serializers
 from .base import ApiView
 from .schemas import OpenApiResponse, extend_schema, header, query
@@ -73,7 +73,7 @@ class RunStream(ApiView):
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return _follow(request, run.pk, name, start_index)
         page = streams.read_page(run.pk, name, start_index)
-        results = [{"index": index, "value": to_plain(text)} for index, text in page.chunks]
+        results = [{"index": index, "value": to_json_value(text)} for index, text in page.chunks]
         return Response({"results": results, "next_index": page.next_index, "done": page.done})
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -127,7 +127,7 @@ def _greeting() -> bytes:
 def _lines(page: streams.Page | None) -> bytes:
     if page is None:
         return b": still here\n\n"
-    lines = [f"id: {index}\ndata: {to_plain_text(text)}\n\n" for index, text in page.chunks]
+    lines = [f"id: {index}\ndata: {to_json_text(text)}\n\n" for index, text in page.chunks]
     if page.done:
         lines.append("event: end\ndata: {}\n\n")
     return "".join(lines).encode("ascii")

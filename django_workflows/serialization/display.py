@@ -20,7 +20,7 @@ _LINE = 88
 _UNREADABLE = '"(encrypted; its key is not in ENCRYPTION_KEYS)"'
 
 
-def plain(text: str | None) -> str | None:
+def decrypted(text: str | None) -> str | None:
     """A column's text as encoded JSON. What cannot be decrypted here reads as a sentence that says so."""
     if text is None:
         return None

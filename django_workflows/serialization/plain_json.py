@@ -19,7 +19,7 @@ _MARKER = '"$":'
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def to_plain(text: str | None) -> Any:
+def to_json_value(text: str | None) -> Any:
     """A JSON value that any JSON writer accepts; None for SQL NULL. Lone surrogates become U+FFFD."""
     if text is None:
         return None
@@ -29,11 +29,11 @@ def to_plain(text: str | None) -> Any:
     return _clean(_lower(value) if _MARKER in text else value)
 
 
-def to_plain_text(text: str) -> str:
+def to_json_text(text: str) -> str:
     """The same as compact ASCII text in one line."""
     if _MARKER not in text and "\\ud" not in text:
         return text
-    return json.dumps(to_plain(text), separators=(",", ":"))
+    return json.dumps(to_json_value(text), separators=(",", ":"))
 
 
 def _lower(value: Any) -> Any:

@@ -93,7 +93,7 @@ def verify_subject(subject: Subject, rules: Iterable[Rule] = RULES) -> Iterator[
             yield from list(rule(subject))
         except _UNREADABLE as error:
             what = f"the log cannot be read ({type(error).__name__}: {error})"
-            violation = subject.says(1, what)
+            violation = subject.violation(1, what)
             yield violation
 
 

@@ -21,13 +21,13 @@ def check_news(subject: Subject) -> Iterator[Violation]:
         if child is None or child.life:  # pruned; or retried since: it may have ended otherwise by now
             continue
         if child.parent_id != subject.run.id:
-            yield subject.says(6, f"event {event.sequence} is about {child.id}, the child of another run")
+            yield subject.violation(6, f"event {event.sequence} is about {child.id}, the child of another run")
         elif _status_of(event) != child.status:
-            yield subject.says(
+            yield subject.violation(
                 6, f"event {event.sequence} says {_status_of(event)} of {child.id}, which is {child.status}"
             )
         elif event.type == "child_completed" and not same(event.record.payload["output"], child.output):
-            yield subject.says(6, f"event {event.sequence} holds another output than {child.id}")
+            yield subject.violation(6, f"event {event.sequence} holds another output than {child.id}")
 
 
 def _child(subject: Subject, event: LoggedEvent) -> Run | None:
@@ -57,7 +57,7 @@ def check_silence(subject: Subject) -> Iterator[Violation]:
     on_their_way = set(Outbox.objects.filter(target=subject.run.id).values_list("run_id", flat=True))
     for child in ended.filter(parent_id=subject.run.id).exclude(pk__in=went_on):
         if child.id not in on_their_way:
-            yield subject.says(8, f"{child.id} has ended, and its parent was never told")
+            yield subject.violation(8, f"{child.id} has ended, and its parent was never told")
 
 
 RULES = (check_news, check_silence)

@@ -21,10 +21,10 @@ def check_creations(subject: Subject) -> Iterator[Violation]:
             if entity in created:
                 first = created[entity]
                 what = f"event {event.sequence} ({event.type}) creates {entity} again, after event {first.sequence}"
-                yield subject.says(_rule_of(event), what)
+                yield subject.violation(_rule_of(event), what)
             created.setdefault(entity, event)
         elif event.type.startswith(("step_", "wait_", "hook_", "child_")) and entity not in created:
-            yield subject.says(
+            yield subject.violation(
                 _rule_of(event), f"event {event.sequence} ({event.type}) is about {entity} before its creation"
             )
 
@@ -64,11 +64,13 @@ class _StepHistory:
         # A deploy may have changed the budget; only the code that ran knows it.
         same_code = self.subject.run.code_version == code_version()
         if policy is not None and same_code and self.failures > policy.max_retries + 1:
-            yield self._says(f"failed {self.failures} times with max_retries={policy.max_retries}")
+            yield self._violation(f"failed {self.failures} times with max_retries={policy.max_retries}")
 
     def _judge(self, event: LoggedEvent) -> Iterator[Violation]:
         if self.ended_by is not None:
-            yield self._says(f"has event {event.sequence} ({event.type}) after its end, event {self.ended_by.sequence}")
+            yield self._violation(
+                f"has event {event.sequence} ({event.type}) after its end, event {self.ended_by.sequence}"
+            )
             return
         if event.type == "step_started":
             yield from self._judge_start(event)
@@ -76,7 +78,7 @@ class _StepHistory:
         number = event.record.payload.get("attempt")
         if number is not None and number != self.running:
             in_hand = f"attempt {self.running} is running" if self.running else "no attempt is running"
-            yield self._says(f"has event {event.sequence} ({event.type}) of attempt {number} while {in_hand}")
+            yield self._violation(f"has event {event.sequence} ({event.type}) of attempt {number} while {in_hand}")
         self.failures += _is_failure(event)
         self.running = 0
         if event.type == "step_retrying":
@@ -87,16 +89,18 @@ class _StepHistory:
     def _judge_start(self, event: LoggedEvent) -> Iterator[Violation]:
         number = event.record.payload["attempt"]
         if self.running:
-            yield self._says(f"is started by event {event.sequence} while attempt {self.running} is running")
+            yield self._violation(f"is started by event {event.sequence} while attempt {self.running} is running")
         if number != self.attempts + 1:
-            yield self._says(f"has attempt {number} after {self.attempts} starts (event {event.sequence})")
+            yield self._violation(f"has attempt {number} after {self.attempts} starts (event {event.sequence})")
         if event.at < self.not_before:
-            yield self._says(f"is started by event {event.sequence} before its time, {self.not_before.isoformat()}")
+            yield self._violation(
+                f"is started by event {event.sequence} before its time, {self.not_before.isoformat()}"
+            )
         self.attempts += 1
         self.running = number
 
-    def _says(self, what: str) -> Violation:
-        return self.subject.says(2, f"{self.id} {what}")
+    def _violation(self, what: str) -> Violation:
+        return self.subject.violation(2, f"{self.id} {what}")
 
 
 def _step_name(subject: Subject, correlation_id: str) -> str:
@@ -130,11 +134,13 @@ def check_waits(subject: Subject) -> Iterator[Violation]:
             if event.type not in WAIT_TERMINALS:
                 continue
             if ended is not None:
-                yield subject.says(
+                yield subject.violation(
                     3, f"{entity} has event {event.sequence} ({event.type}) after its end, event {ended.sequence}"
                 )
             if event.type == "wait_completed" and not event.record.payload["woken"] and event.at < due_at:
-                yield subject.says(3, f"{entity} is completed by event {event.sequence} before {due_at.isoformat()}")
+                yield subject.violation(
+                    3, f"{entity} is completed by event {event.sequence} before {due_at.isoformat()}"
+                )
             ended = event
 
 
@@ -147,7 +153,7 @@ def check_hooks(subject: Subject) -> Iterator[Violation]:
     for entity in sorted(conflicts):
         for event in subject.of(entity):
             if event.type in ("hook_received", "hook_disposed"):
-                yield subject.says(4, f"{entity} lost its token and has event {event.sequence} ({event.type})")
+                yield subject.violation(4, f"{entity} lost its token and has event {event.sequence} ({event.type})")
     for created in subject.created("hook_created"):
         entity = created.record.correlation_id
         closed: LoggedEvent | None = None
@@ -156,7 +162,7 @@ def check_hooks(subject: Subject) -> Iterator[Violation]:
                 reopened = closed.type in RUN_TERMINALS or closed.sequence in event.skipped
                 closed = None if reopened else closed
             elif event.type in ("hook_received", "hook_disposed") and closed is not None:
-                yield subject.says(
+                yield subject.violation(
                     4, f"{entity} has event {event.sequence} ({event.type}) after event {closed.sequence} closed it"
                 )
             elif event.type == "hook_disposed" or event.type in RUN_TERMINALS:
@@ -169,7 +175,7 @@ def check_tokens(subjects: Iterable[Subject]) -> Iterator[Violation]:
         active = [hook for hook in subject.hooks if hook.disposed_at is None]
         if subject.ended:
             for hook in active:
-                yield subject.says(5, f"{hook.correlation_id} holds its token after the end of the run")
+                yield subject.violation(5, f"{hook.correlation_id} holds its token after the end of the run")
         yield from _shared_tokens(subject, {hook.token for hook in active})
 
 
@@ -182,7 +188,7 @@ def _shared_tokens(subject: Subject, tokens: set[str]) -> Iterator[Violation]:
         if len(hooks) > 1:
             for other in hooks:
                 if other.run_id != subject.run.id:
-                    yield subject.says(5, f"a token is held by {other.run_id} ({other.correlation_id}), too")
+                    yield subject.violation(5, f"a token is held by {other.run_id} ({other.correlation_id}), too")
 
 
 RULES = (check_creations, check_steps, check_waits, check_hooks, lambda subject: check_tokens([subject]))

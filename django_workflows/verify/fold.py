@@ -190,7 +190,7 @@ def check_run(subject: Subject) -> Iterator[Violation]:
     for name in names:
         found = getattr(subject.run, name)
         if not same(expected[name], found):
-            yield subject.says(6, f"the run's {name} is {_short(found)}, its log says {_short(expected[name])}")
+            yield subject.violation(6, f"the run's {name} is {_short(found)}, its log says {_short(expected[name])}")
 
 
 def check_entities(subject: Subject) -> Iterator[Violation]:
@@ -200,9 +200,9 @@ def check_entities(subject: Subject) -> Iterator[Violation]:
         found = {row.correlation_id: row for row in rows}
         wanted = {entity_id for entity_id, entity in expected.items() if entity.kind == kind}
         for entity_id in sorted(wanted - set(found)):
-            yield subject.says(6, f"{entity_id} is in the log and has no row")
+            yield subject.violation(6, f"{entity_id} is in the log and has no row")
         for entity_id in sorted(set(found) - wanted):
-            yield subject.says(6, f"{entity_id} has a row and is not in the log")
+            yield subject.violation(6, f"{entity_id} has a row and is not in the log")
         for entity_id in sorted(wanted & set(found)):
             yield from _compare(subject, entity_id, expected[entity_id], found[entity_id])
 
@@ -210,7 +210,7 @@ def check_entities(subject: Subject) -> Iterator[Violation]:
 def _compare(subject: Subject, entity_id: str, entity: Entity, row: Any) -> Iterator[Violation]:
     for name, wanted, found in _pairs(entity, row, times=not subject.was_retried):
         if not same(wanted, found):
-            yield subject.says(6, f"{entity_id}: {name} is {_short(found)}, the log says {_short(wanted)}")
+            yield subject.violation(6, f"{entity_id}: {name} is {_short(found)}, the log says {_short(wanted)}")
 
 
 def _pairs(entity: Entity, row: Any, *, times: bool) -> Iterator[tuple[str, Any, Any]]:

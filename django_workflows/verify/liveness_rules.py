@@ -18,16 +18,16 @@ def check_wake(subject: Subject) -> Iterator[Violation]:
     run = subject.run
     if subject.ended:
         if run.wake_at is not None:
-            yield subject.says(8, "the run has ended and would still be woken")
+            yield subject.violation(8, "the run has ended and would still be woken")
         return
     if run.status == "pending" and run.wake_at is None:
-        yield subject.says(8, "the run has not begun and nothing would ever wake it")
+        yield subject.violation(8, "the run has not begun and nothing would ever wake it")
     due = [(wait.due_at, wait.correlation_id) for wait in subject.waits if wait.status == "waiting"]
     if run.deadline_at is not None and run.timed_out_at is None and run.cancel_requested_at is None:
         due.append((run.deadline_at, "its deadline"))
     # An arrival makes the run due at its own time, which may be later than that of a wait which is overdue already.
     if due and (run.wake_at is None or run.wake_at > max(min(due)[0], subject.now)):
-        yield subject.says(8, f"{min(due)[1]} is due at {min(due)[0].isoformat()} and nothing would wake the run")
+        yield subject.violation(8, f"{min(due)[1]} is due at {min(due)[0].isoformat()} and nothing would wake the run")
 
 
 def check_owner(subject: Subject) -> Iterator[Violation]:
@@ -37,7 +37,7 @@ def check_owner(subject: Subject) -> Iterator[Violation]:
         return
     patience = timedelta(seconds=OVERDUE_AFTER + conf.settings.POLL_INTERVAL)
     if _is_overdue(run.wake_at, subject.now - patience) and _has_worker(run, run.queue):
-        yield subject.says(8, f"the run has been due since {run.wake_at and run.wake_at.isoformat()}")
+        yield subject.violation(8, f"the run has been due since {run.wake_at and run.wake_at.isoformat()}")
     dead = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT) + patience
     for step in subject.steps:
         if (
@@ -45,9 +45,11 @@ def check_owner(subject: Subject) -> Iterator[Violation]:
             and _is_overdue(step.available_at, subject.now - dead)
             and _is_idle(run, step.queue)
         ):
-            yield subject.says(8, f"{step.correlation_id} has been claimable since {step.available_at.isoformat()}")
+            yield subject.violation(
+                8, f"{step.correlation_id} has been claimable since {step.available_at.isoformat()}"
+            )
         elif step.status == "running" and _is_dead(step.worker_id, subject.now - dead) and _has_worker(run, step.queue):
-            yield subject.says(8, f"{step.correlation_id} is running on worker {step.worker_id}, which is gone")
+            yield subject.violation(8, f"{step.correlation_id} is running on worker {step.worker_id}, which is gone")
 
 
 def _is_overdue(moment: datetime | None, since: datetime) -> bool:
@@ -80,13 +82,13 @@ def check_streams(subject: Subject) -> Iterator[Violation]:
     for span in subject.streams:
         stream = span.stream
         if span.chunks != stream.next_index or (span.lowest not in (0, None)):
-            yield subject.says(
+            yield subject.violation(
                 9, f"stream {stream.name!r} has {span.chunks} chunks, its row counts {stream.next_index}"
             )
         if span.highest is not None and span.highest >= span.next_index_after:
-            yield subject.says(9, f"stream {stream.name!r} has a chunk {span.highest} beyond its end")
+            yield subject.violation(9, f"stream {stream.name!r} has a chunk {span.highest} beyond its end")
         if stream.closed_at is not None and span.last_chunk_at is not None and span.last_chunk_at > stream.closed_at:
-            yield subject.says(9, f"stream {stream.name!r} has a chunk that is younger than its end")
+            yield subject.violation(9, f"stream {stream.name!r} has a chunk that is younger than its end")
 
 
 def check_deliveries(subject: Subject) -> Iterator[Violation]:
@@ -95,12 +97,12 @@ def check_deliveries(subject: Subject) -> Iterator[Violation]:
     for event in subject.created("hook_received"):
         key = event.record.payload["idempotency_key"]
         if key != event.idempotency_key:
-            yield subject.says(10, f"event {event.sequence} has another idempotency key than its row")
+            yield subject.violation(10, f"event {event.sequence} has another idempotency key than its row")
         if key is None:
             continue
         first = seen.setdefault((event.record.correlation_id, key), event.sequence)
         if first != event.sequence:
-            yield subject.says(10, f"event {event.sequence} repeats the delivery of event {first}")
+            yield subject.violation(10, f"event {event.sequence} repeats the delivery of event {first}")
 
 
 RULES = (check_wake, check_owner, check_streams, check_deliveries)

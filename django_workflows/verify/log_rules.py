@@ -13,10 +13,10 @@ def check_sequence(subject: Subject) -> Iterator[Violation]:
     """Sequences are dense from 1 and end where the run's row says."""
     for expected, event in enumerate(subject.events, 1):
         if event.sequence != expected:
-            yield subject.says(1, f"the log has event {event.sequence} in place of event {expected}")
+            yield subject.violation(1, f"the log has event {event.sequence} in place of event {expected}")
             return
     if len(subject.events) != subject.run.last_sequence:
-        yield subject.says(
+        yield subject.violation(
             1, f"the log ends with event {len(subject.events)}, the run says {subject.run.last_sequence}"
         )
 
@@ -25,18 +25,18 @@ def check_times(subject: Subject) -> Iterator[Violation]:
     """``created_at`` never decreases, and the last is the run's ``last_event_at``."""
     for before, event in zip(subject.events, subject.events[1:], strict=False):
         if event.at < before.at:
-            yield subject.says(1, f"event {event.sequence} is older than event {before.sequence}")
+            yield subject.violation(1, f"event {event.sequence} is older than event {before.sequence}")
     if subject.events and subject.events[-1].at != subject.run.last_event_at:
-        yield subject.says(1, "the last event's time is not the run's last_event_at")
+        yield subject.violation(1, "the last event's time is not the run's last_event_at")
 
 
 def check_begin(subject: Subject) -> Iterator[Violation]:
     """The first event is ``run_created``, and there is no other of it."""
     if not subject.events or subject.events[0].type != "run_created":
-        yield subject.says(1, f"the log begins with {subject.events[0].type if subject.events else 'nothing'}")
+        yield subject.violation(1, f"the log begins with {subject.events[0].type if subject.events else 'nothing'}")
     for event in subject.events[1:]:
         if event.type == "run_created":
-            yield subject.says(1, f"event {event.sequence} creates the run again")
+            yield subject.violation(1, f"event {event.sequence} creates the run again")
 
 
 def check_lives(subject: Subject) -> Iterator[Violation]:
@@ -46,13 +46,13 @@ def check_lives(subject: Subject) -> Iterator[Violation]:
     for event in subject.events:
         if event.type == "run_retried":
             if last_end != "run_failed":
-                yield subject.says(1, f"event {event.sequence} retries a run that had not failed")
+                yield subject.violation(1, f"event {event.sequence} retries a run that had not failed")
             if event.life not in (life, life + 1):
-                yield subject.says(1, f"event {event.sequence} carries life {event.life} after life {life}")
+                yield subject.violation(1, f"event {event.sequence} carries life {event.life} after life {life}")
             life, last_end = life + 1, ""
             continue
         if event.life != life:
-            yield subject.says(1, f"event {event.sequence} carries life {event.life} in life {life}")
+            yield subject.violation(1, f"event {event.sequence} carries life {event.life} in life {life}")
         starts[life] += event.type == "run_started"
         if event.type in RUN_TERMINALS:
             ends[life] += 1
@@ -60,7 +60,7 @@ def check_lives(subject: Subject) -> Iterator[Violation]:
     for counts, what in ((starts, "started"), (ends, "ended")):
         for number, count in counts.items():
             if count > 1:
-                yield subject.says(1, f"the run {what} {count} times in life {number}")
+                yield subject.violation(1, f"the run {what} {count} times in life {number}")
 
 
 def check_after_end(subject: Subject) -> Iterator[Violation]:
@@ -72,9 +72,9 @@ def check_after_end(subject: Subject) -> Iterator[Violation]:
         if event.type == "run_retried":
             ended = False
         elif ended and event.type not in ("step_completed", "step_failed"):
-            yield subject.says(1, f"event {event.sequence} ({event.type}) is after the end of the run")
+            yield subject.violation(1, f"event {event.sequence} ({event.type}) is after the end of the run")
         elif ended and entity not in running:
-            yield subject.says(
+            yield subject.violation(
                 1, f"event {event.sequence} ends {entity}, which was not running, after the end of the run"
             )
         elif event.type in RUN_TERMINALS:

@@ -23,7 +23,7 @@ from .replay import check_replay
 from .violation import Subject, Violation
 
 #: not ``-m``: importing this package needs the app registry
-_CHILD = "import django; django.setup(); from django_workflows.verify.other_process import judge_stdin; judge_stdin()"
+_CHILD = "import django; django.setup(); from django_workflows.verify.other_process import replay_stdin; replay_stdin()"
 
 
 def replay_elsewhere(subjects: Iterable[Subject]) -> list[Violation]:
@@ -111,7 +111,7 @@ def _judge(item: dict[str, Any]) -> Sequence[str | None]:
     return replay_log(workflow, item["run_id"], records, places, deadline_at=deadline_at, ended=item["ended"])
 
 
-def judge_stdin() -> None:
+def replay_stdin() -> None:
     """What the child does: a line of JSON in for each log, a line out for each violation."""
     for line in sys.stdin:
         item = json.loads(line)

@@ -26,9 +26,9 @@ def check_replay(subject: Subject, *, everywhere: bool = False) -> Iterator[Viol
     places = places_of(subject.records) if everywhere else [WHOLE, 1]
     found = replay_log(workflow, run.id, subject.records, places, deadline_at=run.deadline_at, ended=subject.ended)
     for what in found:
-        yield subject.says(7, what)
+        yield subject.violation(7, what)
     if not found and _has_forgotten_decisions(subject, workflow):
-        yield subject.says(8, "the body has decided more than its log holds, and nothing would wake the run")
+        yield subject.violation(8, "the body has decided more than its log holds, and nothing would wake the run")
 
 
 def _has_forgotten_decisions(subject: Subject, workflow: Workflow[..., object]) -> bool:

@@ -99,5 +99,5 @@ class Subject:
     def created(self, *types: str) -> list[LoggedEvent]:
         return [event for event in self.events if event.type in types]
 
-    def says(self, rule: int, what: str) -> Violation:
+    def violation(self, rule: int, what: str) -> Violation:
         return Violation(self.run.id, rule, what)

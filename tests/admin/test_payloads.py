@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from django_workflows.serialization import dumps, encode_error
-from django_workflows.serialization.display import failure, plain, pretty, read, shown
+from django_workflows.serialization.display import decrypted, failure, pretty, read, shown
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_an_error_with_its_causes() -> None:
 
 
 def test_what_cannot_be_decrypted_says_so() -> None:
-    assert "encrypted" in (plain("enc:1:gAAAA") or "")
+    assert "encrypted" in (decrypted("enc:1:gAAAA") or "")

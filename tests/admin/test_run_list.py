@@ -171,8 +171,8 @@ def test_a_run_whose_error_no_class_can_rebuild_is_listed(client: Client) -> Non
 
 
 def test_the_age_is_coarse(client: Client) -> None:
-    from django_workflows.inspection.text import coarse
+    from django_workflows.inspection.text import rough_age
 
     start = Story("shop.a").run.created_at
     spans = {40: "40 s", 217: "3 min", 2517: "41 min", 7980: "2 h 13 min", 80_000: "22 h", 400_000: "4 d"}
-    assert {seconds: coarse(start, start + timedelta(seconds=seconds)) for seconds in spans} == spans
+    assert {seconds: rough_age(start, start + timedelta(seconds=seconds)) for seconds in spans} == spans
