@@ -14,30 +14,15 @@ from ..authoring.runtime import StartOptions
 from ..exceptions import WorkflowError
 from ..serialization import dumps
 from ..services import creation
-from ..services.children import about_attributes, delay, queue_for
-from ..services.runs import NewRun
-from ..store.limits import require_size
-from ..values.durations import parse
+from ..services.creation import NewRun
+from ..services.start_options import new_run
 
 
 def _new_run(
     workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> NewRun:
-    timeout = options.timeout if options.timeout is not None else workflow.timeout
-    attributes = dict(options.attributes or {})
-    if options.about is not None:
-        attributes.update(about_attributes(options.about))
-    return NewRun(
-        workflow=workflow.name,
-        input=require_size(dumps({"args": list(args), "kwargs": dict(kwargs)})),
-        queue=options.queue or queue_for(workflow),
-        priority=options.priority or 0,
-        attributes=attributes,
-        idempotency_key=options.idempotency_key,
-        run_after=delay(options.run_after),
-        timeout=None if timeout is None else parse(timeout),
-        detached=bool(options.detached),
-    )
+    input = dumps({"args": list(args), "kwargs": dict(kwargs)})
+    return new_run(workflow.name, workflow, input, options.given())
 
 
 def start(

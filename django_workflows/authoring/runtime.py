@@ -19,13 +19,14 @@ from uuid import UUID
 
 from ..exceptions import WorkflowSandboxError
 from ..values import clock, durations
+from ..values.attributes import require_few
 
 if TYPE_CHECKING:
     from .definitions import Step, Workflow
     from .handles import RunHandle
     from .http import WebhookRequest, WebhookResponse
 
-MAX_ATTRIBUTES, MAX_ATTRIBUTE_KEY, MAX_ATTRIBUTE_VALUE = 64, 64, 256
+MAX_ATTRIBUTE_KEY, MAX_ATTRIBUTE_VALUE = 64, 256
 _INT32 = 2**31
 
 
@@ -221,8 +222,7 @@ def clean_attributes(given: Mapping[str, Any]) -> dict[str, str | None]:
         if not 0 < len(key) <= MAX_ATTRIBUTE_KEY:
             raise ValueError(f"An attribute's key has 1 to {MAX_ATTRIBUTE_KEY} characters; {key[:80]!r} does not.")
         cleaned[key] = None if value is None else _attribute_text(key, value)
-    if len(cleaned) > MAX_ATTRIBUTES:
-        raise ValueError(f"A run takes at most {MAX_ATTRIBUTES} attributes, not {len(cleaned)}.")
+    require_few(cleaned)
     return cleaned
 
 

@@ -25,12 +25,13 @@ from ..eventlog.commands import Command, CompleteRun, ContinueAsNew, CreateStep,
 from ..eventlog.events import RUN_TERMINALS, TYPES, Record
 from ..exceptions import CorruptedEventLogError, PayloadTooLargeError, ReplayDivergenceError, SerializationError
 from ..serialization import encode_error, size
+from ..values.attributes import merge_attributes
 from . import determinism, sandbox
 from .futures import DurableTask
 from .matching import describe_command, describe_record, matches
 from .outcome import conclude
 from .payloads import read, step_error
-from .runtime import BodyRuntime, merge_attributes
+from .runtime import BodyRuntime
 from .teardown import tear_down
 
 #: ends that the services may record whatever the body has decided

@@ -11,7 +11,7 @@ from uuid import UUID
 from zlib import crc32
 
 from ..authoring.handles import RunHandle
-from ..authoring.runtime import MAX_ATTRIBUTES, Runtime, StartOptions, WorkflowMetadata
+from ..authoring.runtime import Runtime, StartOptions, WorkflowMetadata
 from ..eventlog.commands import (
     CancelStep,
     CancelWait,
@@ -25,6 +25,7 @@ from ..eventlog.commands import (
 from ..exceptions import WorkflowSandboxError
 from ..serialization import Encoded, dumps
 from ..values import durations, ids
+from ..values.attributes import merge_attributes, require_few
 from .children import Child
 from .decisions import Decisions
 from .futures import DurableCall, RequestFuture, never, pause, value_at_once
@@ -267,10 +268,7 @@ class BodyRuntime(Runtime):
 
     def set_attributes(self, attributes: dict[str, str | None]) -> None:
         merged = merge_attributes(self.attributes, attributes)
-        if len(merged) > MAX_ATTRIBUTES:
-            raise ValueError(
-                f"A run takes at most {MAX_ATTRIBUTES} attributes, not {len(merged)}. Remove some with None."
-            )
+        require_few(merged)
         self.attributes = merged
         correlation_id = self.numbering.next("attributes")
         self.decisions.request(SetAttributes(correlation_id, attributes, cause=self.cause))
@@ -298,12 +296,6 @@ class BodyRuntime(Runtime):
     def continue_as_new(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseException:
         self.workflow.check_arguments(args, kwargs)
         return Continuation(dumps({"args": list(args), "kwargs": kwargs}))
-
-
-def merge_attributes(attributes: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:
-    """Attributes after a change; None removes a key."""
-    merged = {**attributes, **changes}
-    return {key: value for key, value in merged.items() if value is not None}
 
 
 def _label(name: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ..serialization import Encoded, loads
+from ..values.attributes import merge_attributes
 from .events import Record
 from .lives import effective
 from .statuses import StepStatus, WaitStatus
@@ -118,8 +119,7 @@ def _run_created(fold: Fold, record: Record) -> None:
 
 
 def _attributes_set(fold: Fold, record: Record) -> None:
-    merged = {**fold.attributes, **record.payload["attributes"]}
-    fold.attributes = {key: value for key, value in merged.items() if value is not None}
+    fold.attributes = merge_attributes(fold.attributes, record.payload["attributes"])
 
 
 def _run_started(fold: Fold, record: Record) -> None:

@@ -13,7 +13,7 @@ from django.db.models.lookups import Exact
 
 from ..authoring.registry import workflow_names
 from ..models import Hook, Run, Step, Wait
-from ..services.children import about_attributes
+from ..services.start_options import about_attributes
 from ..store import database
 
 #: ids that one look-up gives at most, the newest first

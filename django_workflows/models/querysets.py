@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from django.db import models
+from django.db import connections, models
 
 from .. import conf
 from ..eventlog.statuses import ACTIVE_RUN, TERMINAL_RUN, StepStatus, WaitStatus
@@ -60,8 +60,6 @@ class RunQuerySet(models.QuerySet["Run"]):
         return found
 
     def _has_containment(self) -> bool:
-        from django.db import connections
-
         return bool(connections[self.db].features.supports_json_field_contains)
 
 

@@ -15,6 +15,7 @@ from ..models import Run
 from ..serialization import decode_error, loads
 from ..serialization.encryption import decrypt
 from ..store import database
+from ..store.event_log import find_last
 from . import listener
 
 _PENDING = object()
@@ -122,8 +123,6 @@ def run_failed(run_id: str, error: dict[str, Any]) -> RunFailedError:
 
 
 def _reason(run_id: str) -> str | None:
-    from ..store.event_log import find_last
-
     event = find_last(run_id, "run_cancelled")
     reason: str | None = None if event is None else event.payload["reason"]
     return reason

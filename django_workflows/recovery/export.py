@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
-from django.db import transaction as db_transaction
 
 from ..authoring.handles import RunHandle
 from ..authoring.registry import find_workflow
@@ -23,7 +22,7 @@ from ..exceptions import EntityConflictError, RunNotFoundError
 from ..models import Event, Hook, Run
 from ..serialization import dumps
 from ..store import database
-from ..store.transactions import in_transaction
+from ..store.transactions import atomic, in_transaction
 from . import rebuild
 from .replay_log import places_of, replay_log
 
@@ -165,7 +164,7 @@ def import_history(history: dict[str, Any], *, activate: bool = False) -> RunHan
     lives = [(event["life"], event.get("idempotency_key")) for event in history["events"]]
     closed_at = row.completed_at
     try:
-        with db_transaction.atomic(using=database.alias()):
+        with atomic():
             row.save(using=database.alias(), force_insert=True)
             rebuild.insert_events(row.id, ((r, *live) for r, live in zip(records, lives, strict=True)))
             rebuild.insert_entities(row, folded, closed_at=closed_at, options=history.get("hooks"))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError
-from django.db import transaction as db_transaction
 
 from ..authoring.definitions import Workflow
 from ..eventlog import events
@@ -26,12 +25,11 @@ from ..serialization import Encoded, dumps
 from ..services import steps
 from ..services.children import current_children
 from ..services.continuation import allowed_time
-from ..services.creation import create_runs
-from ..services.runs import NewRun
-from ..store import database
+from ..services.creation import NewRun, create_runs
 from ..store.event_log import append, read
 from ..store.limits import require_size
 from ..store.locking import lock_run, read_end, read_steps
+from ..store.transactions import atomic
 from ..store.transition import Transition
 from ..store.write import write
 from ..values.ids import run_id as new_run_id
@@ -185,7 +183,7 @@ def fork_run(plan: ForkPlan) -> str:
     insert_events(fork.id, ((record, *lives[record.sequence - 1]) for record in plan.log))
     options = dict(Hook.objects.filter(run_id=plan.run_id).values_list("correlation_id", "options"))
     try:
-        with db_transaction.atomic(using=database.alias()):
+        with atomic():
             insert_entities(fork, folded, closed_at=None, options=options)
     except IntegrityError:
         raise _token_taken(plan.run_id, folded) from None

@@ -19,7 +19,7 @@ from ..eventlog.statuses import RunStatus, StepStatus, WaitStatus
 from ..models import Event, Hook, Outbox, Run, Step, Stream, StreamChunk, Wait
 from ..serialization import Encoded
 from ..services import creation, outbox
-from ..services.runs import NewRun
+from ..services.creation import NewRun
 from ..store import database, event_log, locking
 from ..store.transition import Transition
 from ..values import ids

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.db import IntegrityError
-from django.db import transaction as db_transaction
 
 from ..eventlog import events
 from ..eventlog.fold import Fold, fold
@@ -18,9 +17,9 @@ from ..models import Hook, Outbox
 from ..services import outbox
 from ..services.children import current_children
 from ..services.continuation import allowed_time
-from ..store import database
 from ..store.event_log import append
 from ..store.locking import read_all_steps, read_all_waits
+from ..store.transactions import atomic
 from ..store.transition import Transition
 from .retry_plan import RetryPlan, plan_retry, require_failed
 
@@ -91,7 +90,7 @@ def _reopen_hooks(transition: Transition, folded: Fold) -> None:
     rows = Hook.objects.filter(run_id=transition.run.id, disposed_at__isnull=False)
     for hook in rows.filter(correlation_id__in=folded.open_hooks).order_by("token"):
         try:
-            with db_transaction.atomic(using=database.alias()):
+            with atomic():
                 rows.filter(pk=hook.pk).update(disposed_at=None)
         except IntegrityError:
             owner = Hook.objects.active().filter(token=hook.token).first()

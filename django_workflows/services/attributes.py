@@ -5,8 +5,7 @@ from __future__ import annotations
 from ..eventlog import events
 from ..store.event_log import append
 from ..store.transition import Transition
-
-MAX_KEYS = 64
+from ..values.attributes import merge_attributes, require_few
 
 
 def set_attributes(
@@ -19,12 +18,9 @@ def set_attributes(
             made them: ``limit=False``.)
     """
     run = transition.run
-    merged = {**run.attributes, **attributes}
-    kept: dict[str, str] = {key: value for key, value in merged.items() if value is not None}
-    if limit and len(kept) > MAX_KEYS:
-        raise ValueError(
-            f"A run takes at most {MAX_KEYS} attributes; this would make {len(kept)}. Remove some with None."
-        )
-    run.attributes = kept
+    merged = merge_attributes(run.attributes, attributes)
+    if limit:
+        require_few(merged)
+    run.attributes = merged
     transition.run_changed = True
     append(transition, events.AttributesSet(attributes), correlation_id)

@@ -10,8 +10,7 @@ from ..serialization import dumps
 from ..store.event_log import find_last
 from ..store.transition import Transition
 from . import runs
-from .creation import create_runs
-from .runs import NewRun
+from .creation import NewRun, create_runs
 
 
 def continue_as_new(transition: Transition, command: ContinueAsNew) -> None:

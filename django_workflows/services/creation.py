@@ -2,21 +2,78 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction as db_transaction
-
+from .. import conf
+from ..eventlog import events
 from ..eventlog.statuses import RunStatus
-from ..exceptions import EntityConflictError
+from ..exceptions import EntityConflictError, PayloadTooLargeError
 from ..models import Event, Run
 from ..serialization import Encoded, canonical, dumps
 from ..serialization.encryption import encrypt
 from ..store import database
-from .runs import NewRun
+from ..store.transactions import atomic
+from ..values.ids import run_id
+from .steps import split_input
 
 _BATCH = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class NewRun:
+    """What a run starts with. ``input`` is encoded ``{"args": […], "kwargs": {…}}``; delays are relative to the commit."""
+
+    workflow: str
+    input: Encoded
+    queue: str
+    priority: int = 0
+    attributes: dict[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    run_after: timedelta | datetime | None = None
+    timeout: timedelta | None = None
+    parent_id: str | None = None
+    parent_correlation_id: str = ""
+    detached: bool = False
+    forked_from: str = ""
+    continued_from: str = ""
+    id: str = field(default_factory=run_id)
+    seed: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def __post_init__(self) -> None:
+        limit = conf.settings.MAX_PAYLOAD_BYTES
+        if len(self.input) > limit:
+            raise PayloadTooLargeError(len(self.input), limit)
+
+    def created_event(self) -> events.RunCreated:
+        args, kwargs = split_input(self.input)
+        return events.RunCreated(
+            workflow=self.workflow,
+            args=args,
+            kwargs=kwargs,
+            queue=self.queue,
+            priority=self.priority,
+            attributes=self.attributes,
+            idempotency_key=self.idempotency_key,
+            parent=self.parent_id,
+            seed=self.seed,
+            forked_from=self.forked_from or None,
+            continued_from=self.continued_from or None,
+        )
+
+    def wake_at(self, now: datetime) -> datetime:
+        if isinstance(self.run_after, timedelta):
+            return now + self.run_after
+        return max(now, self.run_after) if self.run_after is not None else now
+
+    def deadline_at(self, now: datetime) -> datetime | None:
+        """A timeout counts from the moment the run may begin."""
+        return None if self.timeout is None else self.wake_at(now) + self.timeout
+
 
 #: one run, a value per parameter. Short: it is parsed and planned anew at each start.
 _INSERT_ONE = """
@@ -74,7 +131,7 @@ def create_runs(runs: Sequence[NewRun], *, notify: bool = False) -> list[str]:
     ids: list[str] = []
     # One statement needs no transaction of its own; an error that the caller catches must not spoil the caller's.
     many = len(runs) > _BATCH or (len(runs) > 1 and any(run.idempotency_key is not None for run in runs))
-    with db_transaction.atomic(using=database.alias()) if many else _Nothing():
+    with atomic() if many else nullcontext():
         for start in range(0, len(runs), _BATCH):
             batch = runs[start : start + _BATCH]
             insert = _insert_sql if database.is_postgresql() else _insert_orm
@@ -83,13 +140,8 @@ def create_runs(runs: Sequence[NewRun], *, notify: bool = False) -> list[str]:
     return ids
 
 
-class _Nothing:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
-
-
 def _insert_sql(runs: Sequence[NewRun], notify: bool) -> set[str]:
-    notice = f", pg_notify('{database.WORK}', {{payload}})" if notify and _listening() else ""
+    notice = f", pg_notify('{database.WORK}', {{payload}})" if notify and conf.settings.LISTEN else ""
     text, values = _one_statement(runs[0], notice) if len(runs) == 1 else _many_statement(runs, notice)
     return {row[0] for row in database.execute(text, values)}
 
@@ -142,16 +194,9 @@ def _columns(runs: Sequence[NewRun]) -> dict[str, list[Any]]:
     }
 
 
-def _listening() -> bool:
-    from .. import conf
-
-    return bool(conf.settings.LISTEN)
-
-
 def _insert_orm(runs: Sequence[NewRun], notify: bool) -> set[str]:
     """The same rows through the ORM."""
-    alias = database.alias()
-    with db_transaction.atomic(using=alias):
+    with atomic():
         now = database.now()
         taken = _taken_keys(runs)
         new, seen = [], set(taken)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction as db_transaction
 from django.db.models import F, TextField
 from django.db.models.functions import Cast
 
@@ -26,6 +25,7 @@ from ..serialization.encryption import decrypt
 from ..store import database
 from ..store.event_log import append
 from ..store.locking import lock_run, lock_runs, read_end
+from ..store.transactions import atomic
 from ..store.transition import Transition
 from ..store.write import write
 
@@ -104,7 +104,7 @@ class _End:
 
 def _deliver_ends(pks: Sequence[int]) -> int:
     """Each child's end becomes an event in its parent's log, once. Parents are locked in the order of their ids."""
-    with db_transaction.atomic(using=database.alias()):
+    with atomic():
         ends = _lock_ends(pks)
         parents = {parent.run.id: parent for parent in lock_runs(sorted({e.parent_id for e in ends}), entities=False)}
         pending = [end for end in ends if end.parent_id in parents and not parents[end.parent_id].run.ended]
@@ -166,9 +166,9 @@ def _known_as(end: _End) -> str:
 
 def _deliver_cancel(pk: int) -> int:
     """Take the row up in as many transactions as it needs; 0 if it is gone or somebody else has it."""
-    alias, done = database.alias(), False
+    done = False
     while not done:
-        with db_transaction.atomic(using=alias):
+        with atomic():
             row = Outbox.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
             if row is None:
                 return 0

@@ -2,72 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from .. import conf
+from ..authoring.registry import find_workflow
 from ..eventlog import events
 from ..eventlog.commands import CompleteRun, EndRun, FailRun
 from ..eventlog.statuses import RunStatus, StepStatus
-from ..exceptions import EntityConflictError, PayloadTooLargeError, RunNotActiveError
+from ..exceptions import EntityConflictError, RunNotActiveError
 from ..serialization import Encoded, dumps
 from ..store.event_log import append, find_last
 from ..store.transition import Transition
-from ..values.ids import run_id
 from . import hooks, outbox, steps, waits
-
-
-@dataclass(slots=True, kw_only=True)
-class NewRun:
-    """What a run starts with. ``input`` is encoded ``{"args": […], "kwargs": {…}}``; delays are relative to the commit."""
-
-    workflow: str
-    input: Encoded
-    queue: str
-    priority: int = 0
-    attributes: dict[str, str] = field(default_factory=dict)
-    idempotency_key: str | None = None
-    run_after: timedelta | datetime | None = None
-    timeout: timedelta | None = None
-    parent_id: str | None = None
-    parent_correlation_id: str = ""
-    detached: bool = False
-    forked_from: str = ""
-    continued_from: str = ""
-    id: str = field(default_factory=run_id)
-    seed: str = field(default_factory=lambda: secrets.token_hex(16))
-
-    def __post_init__(self) -> None:
-        limit = conf.settings.MAX_PAYLOAD_BYTES
-        if len(self.input) > limit:
-            raise PayloadTooLargeError(len(self.input), limit)
-
-    def created_event(self) -> events.RunCreated:
-        args, kwargs = steps.split_input(self.input)
-        return events.RunCreated(
-            workflow=self.workflow,
-            args=args,
-            kwargs=kwargs,
-            queue=self.queue,
-            priority=self.priority,
-            attributes=self.attributes,
-            idempotency_key=self.idempotency_key,
-            parent=self.parent_id,
-            seed=self.seed,
-            forked_from=self.forked_from or None,
-            continued_from=self.continued_from or None,
-        )
-
-    def wake_at(self, now: datetime) -> datetime:
-        if isinstance(self.run_after, timedelta):
-            return now + self.run_after
-        return max(now, self.run_after) if self.run_after is not None else now
-
-    def deadline_at(self, now: datetime) -> datetime | None:
-        """A timeout counts from the moment the run may begin."""
-        return None if self.timeout is None else self.wake_at(now) + self.timeout
 
 
 def start_run(transition: Transition, worker_id: str | None, code_version: str) -> None:
@@ -225,8 +172,6 @@ def _close(transition: Transition) -> None:
 
 def retention_of(workflow: str) -> float | None:
     """Seconds that an ended run of this workflow is kept; None: for ever."""
-    from ..authoring.registry import find_workflow
-
     definition: Any = find_workflow(workflow)
     if definition is not None and definition.retention is not None:
         return float(definition.retention.total_seconds())

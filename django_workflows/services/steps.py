@@ -11,7 +11,7 @@ from .. import conf
 from ..eventlog import events
 from ..eventlog.statuses import TERMINAL_STEP, StepStatus
 from ..exceptions import EntityConflictError, WorkerLostError
-from ..serialization import Encoded, encode_error
+from ..serialization import Encoded, dumps, encode_error, loads
 from ..store.event_log import append
 from ..store.rows import StepRow
 from ..store.transition import ANY_STEP, Transition
@@ -38,8 +38,6 @@ def split_input(input: Encoded) -> tuple[Encoded, Encoded]:
         return Encoded("[]"), Encoded(input[20:-1])
     if input.endswith(',"kwargs":{}}'):
         return Encoded(input[8:-13]), Encoded("{}")
-    from ..serialization import dumps, loads
-
     value = loads(input)
     return dumps(value["args"]), dumps(value["kwargs"])
 
@@ -88,7 +86,7 @@ def fail_step(transition: Transition, step: StepRow, error: Encoded) -> None:
 def retry_step(transition: Transition, step: StepRow, error: Encoded, retry_at: datetime) -> None:
     """The attempt in hand failed and the step is tried again, not before ``retry_at``."""
     step.failures += 1
-    _back_to_pending(transition, step, error, retry_at, lost=False)
+    _requeue(transition, step, error, retry_at, lost=False)
 
 
 def lose_step(transition: Transition, step: StepRow) -> None:
@@ -102,13 +100,13 @@ def lose_step(transition: Transition, step: StepRow) -> None:
     else:
         # The first time at once. A step that takes its worker down again and again must not take the others' with it.
         pause = timedelta(seconds=min(2.0 ** (step.losses - 1) - 1.0, 60.0))
-        _back_to_pending(transition, step, encode_error(lost), transition.now + pause, lost=True)
+        _requeue(transition, step, encode_error(lost), transition.now + pause, lost=True)
 
 
 def release_step(transition: Transition, step: StepRow, pause: timedelta = timedelta(0)) -> None:
     """A worker gives a step back: it stops, or has no room for it after all. No failure, and no loss that counts."""
     error = encode_error(WorkerLostError("The worker gave the step back."))
-    _back_to_pending(transition, step, error, transition.now + pause, lost=True)
+    _requeue(transition, step, error, transition.now + pause, lost=True)
 
 
 def cancel_step(transition: Transition, step: StepRow | None, correlation_id: str) -> bool:
@@ -141,7 +139,7 @@ def _end(transition: Transition, step: StepRow, status: StepStatus) -> None:
     transition.entities.steps.pop(step.correlation_id, None)
 
 
-def _back_to_pending(transition: Transition, step: StepRow, error: Encoded, at: datetime, *, lost: bool) -> None:
+def _requeue(transition: Transition, step: StepRow, error: Encoded, at: datetime, *, lost: bool) -> None:
     run = transition.run
     if run.ended:
         raise EntityConflictError(f"Run {run.id} has ended; its steps are not tried again.")

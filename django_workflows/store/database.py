@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from .. import conf
 from ..values import clock
@@ -61,8 +62,6 @@ def now() -> datetime:
 
 def aware(moment: datetime) -> datetime:
     """Times read by hand-written SQL come back naive under ``USE_TZ = False``."""
-    from django.utils import timezone
-
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 

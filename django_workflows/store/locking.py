@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Model, QuerySet, TextField
+from django.db.models import F, Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from ..eventlog.statuses import ACTIVE_STEP, WaitStatus
@@ -197,8 +197,6 @@ def due_run_ids(
     now: datetime, *, queues: Sequence[str] | None, workflows: Sequence[str], code_version: str, limit: int
 ) -> list[str]:
     """Runs that this worker could advance now, most urgent first: a hint, to be locked with ``lock_runs``."""
-    from django.db.models import Q
-
     rows = _of(Run).filter(wake_at__lte=now, workflow__in=workflows)
     rows = rows.filter(Q(blocked_until__isnull=True) | Q(blocked_until__lte=now) | ~Q(blocked_version=code_version))
     if queues is not None:

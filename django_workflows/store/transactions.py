@@ -1,4 +1,4 @@
-"""The transaction of one transition that a caller asks for."""
+"""The workflow database's transactions: a block, and the transaction of one transition that a caller asks for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ R = TypeVar("R")
 TRIES = 5
 
 
+def atomic() -> transaction.Atomic:
+    """``transaction.atomic()`` on the workflow database: a transaction, or a savepoint inside the caller's."""
+    return transaction.atomic(using=database.alias())
+
+
 def in_transaction(verb: Callable[P, R]) -> Callable[P, R]:
     """Run ``verb`` in one transaction; again when a deadlock ended it and the transaction is ours to repeat."""
 
@@ -25,7 +30,7 @@ def in_transaction(verb: Callable[P, R]) -> Callable[P, R]:
         for attempt in range(TRIES):
             own = not database.connection().in_atomic_block
             try:
-                with transaction.atomic(using=database.alias()):
+                with atomic():
                     return verb(*args, **kwargs)
             except OperationalError as error:
                 if not own or attempt == TRIES - 1 or not database.is_deadlock(error):

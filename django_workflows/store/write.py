@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from django.db import transaction as db_transaction
+from django.db import transaction
 
 from .. import signals
+from ..models import Outbox
 from . import database, write_orm, write_sql
 from .database import Execute
 from .transition import Transition
@@ -24,7 +25,7 @@ def write(transitions: Sequence[Transition]) -> None:
     notify_others(transitions)
     for transition in transitions:
         if transition.after_commit:
-            db_transaction.on_commit(partial(send_signals, [transition]), using=database.alias())
+            transaction.on_commit(partial(send_signals, [transition]), using=database.alias())
 
 
 def write_rows(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
@@ -41,8 +42,6 @@ def write_rows(transitions: Sequence[Transition], execute: Execute | None = None
 
 
 def write_outbox(transitions: Sequence[Transition]) -> None:
-    from ..models import Outbox
-
     rows = [
         Outbox(kind=kind, run_id=transition.run.id, target=target, payload=payload, created_at=transition.now)
         for transition in transitions

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import transaction
-
 from ..eventlog.statuses import TERMINAL_RUN
 from ..exceptions import RunNotFoundError
 from ..models import Run, Stream
@@ -14,6 +12,7 @@ from ..notify.watcher import NOTHING
 from ..serialization import Encoded
 from ..serialization.encryption import decrypt
 from ..store import database
+from ..store.transactions import atomic
 from .writing import stream_key
 
 #: what one page holds at most: chunks, and characters of encoded text (the first chunk always)
@@ -89,8 +88,7 @@ class StreamPages:
 
 def _final_head(question: PageQuestion) -> int:
     """The length of a stream whose run has ended: whoever was still writing has finished once the lock is ours."""
-    alias = database.alias()
-    with transaction.atomic(using=alias):
+    with atomic():
         rows = Stream.objects.select_for_update(no_key=True)
         stream = rows.filter(run_id=question.run_id, name=question.stream).first()
         return 0 if stream is None else stream.next_index

@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction as db_transaction
 from django.db.models import F, TextField
 from django.db.models.functions import Cast
 
@@ -21,8 +20,8 @@ from ..eventlog.statuses import TERMINAL_RUN
 from ..exceptions import RunNotActiveError, RunNotFoundError
 from ..models import Event, Hook, Outbox, Run, Step, StreamChunk, WebhookCall
 from ..serialization.encryption import decrypt
-from ..store import database
 from ..store.locking import lock_run
+from ..store.transactions import atomic
 
 ERASED = "[erased]"
 _BATCH = 500
@@ -73,7 +72,7 @@ def _erase_family(run_id: str, found: Erasure) -> None:
 
 def _is_erased(run_id: str) -> bool:
     try:
-        with db_transaction.atomic(using=database.alias()):
+        with atomic():
             erase_run(run_id)
     except RunNotActiveError:
         return False

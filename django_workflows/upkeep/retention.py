@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db import transaction as db_transaction
-
 from ..eventlog.statuses import TERMINAL_RUN
 from ..models import Event, Hook, Outbox, Run, Step, Stream, StreamChunk, Wait, WebhookCall
 from ..models.querysets import RunQuerySet
 from ..store import database
+from ..store.transactions import atomic
 
 #: tables that refer to a run, children first
 _DEPENDENTS = (StreamChunk, Stream, WebhookCall, Outbox, Event, Step, Wait, Hook)
@@ -25,8 +24,7 @@ def prune(limit: int = 1000, *, older_than: timedelta | None = None, workflow: s
     Runs that still owe their parent the news of their end are left for the next time, and so are those that somebody
     holds, or whose children somebody holds.
     """
-    alias = database.alias()
-    with db_transaction.atomic(using=alias):
+    with atomic():
         wanted = _prunable(older_than, workflow).order_by("expires_at", "completed_at")
         locked = wanted.select_for_update(skip_locked=True, of=("self",)).values_list("pk", "last_sequence")[:limit]
         chosen, events = [], 0
@@ -59,11 +57,11 @@ def remove_runs(ids: Sequence[str]) -> int:
     free = _free_children(ids)
     if not free:
         return 0
-    alias = database.alias()
     for model in _DEPENDENTS:
         rows = model._default_manager.filter(run_id__in=free)
-        rows._raw_delete(alias)
-    Run.objects.filter(pk__in=free)._raw_delete(alias)
+        rows._raw_delete(rows.db)
+    doomed = Run.objects.filter(pk__in=free)
+    doomed._raw_delete(doomed.db)
     return len(free)
 
 

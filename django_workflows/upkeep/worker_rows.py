@@ -12,7 +12,6 @@ import socket
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db import transaction as db_transaction
 from django.db.models import Q
 
 from ..eventlog.statuses import StepStatus
@@ -21,6 +20,7 @@ from ..services import steps
 from ..store import database
 from ..store.claims import WorkerScope
 from ..store.locking import lock_runs, read_step
+from ..store.transactions import atomic
 from ..store.write import write
 
 
@@ -83,7 +83,7 @@ def rescue(worker_ids: Sequence[str]) -> int:
 
 
 def _rescue_step(run_id: str, step_id: str, worker_id: str) -> int:
-    with db_transaction.atomic(using=database.alias()):
+    with atomic():
         found = lock_runs([run_id], skip_locked=True, entities=False)
         if not found:  # held by somebody's long transaction: the next look finds it again
             return 0

@@ -8,11 +8,11 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Count, Max, Min, Model, Q
 
 from ..models import Event, Hook, Run, Step, Stream, StreamChunk, Wait
 from ..store import database
+from ..store.transactions import atomic
 from .violation import LoggedEvent, StreamSpan, Subject
 
 #: runs, and events of them, that are read at a time
@@ -67,7 +67,7 @@ def _read_alone(run_id: str) -> Subject | None:
         subject = _read([run_id]).get(run_id)
         if subject is None or _heads([run_id]).get(run_id) == _head_of(subject.run):
             return subject
-    with transaction.atomic(using=database.alias()):
+    with atomic():
         _runs([run_id]).select_for_update(no_key=True).first()
         return _read([run_id]).get(run_id)
 

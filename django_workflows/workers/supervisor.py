@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import DatabaseError, InterfaceError, connections
 
 from .. import conf
 from ..services import runs
-from ..store import claims, database, locking
+from ..store import claims, locking
 from ..store.code_version import code_version
+from ..store.transactions import atomic
 from ..store.write import write
 from .link.watchdog import Watchdog
 from .process import WorkerProcess, install_signals
@@ -190,7 +191,7 @@ class Supervisor:
 
 def _park_run(run_id: str, reason: str, pause: float) -> bool:
     """False: somebody holds the run just now. A run that is gone needs no parking."""
-    with transaction.atomic(using=database.alias()):
+    with atomic():
         found = locking.lock_runs([run_id], skip_locked=True, entities=False)
         for transition_ in found:
             runs.block_run(transition_, reason, code_version(), at_least=pause)

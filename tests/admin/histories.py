@@ -13,7 +13,7 @@ from django.db import transaction as db_transaction
 from django_workflows.models import Run, Worker
 from django_workflows.serialization import Encoded, dumps
 from django_workflows.services import attributes, creation, hooks, outbox, runs, steps, waits
-from django_workflows.services.runs import NewRun
+from django_workflows.services.creation import NewRun
 from django_workflows.store import locking
 from django_workflows.store.transition import Transition
 from django_workflows.store.write import write

@@ -22,7 +22,7 @@ from django_workflows.exceptions import (
 from django_workflows.models import Event, Hook, Outbox, Run, Step, Wait
 from django_workflows.serialization import Encoded, dumps, encode_error
 from django_workflows.services import attributes, creation, hooks, runs, waits
-from django_workflows.services.runs import NewRun
+from django_workflows.services.creation import NewRun
 from django_workflows.store import locking
 from django_workflows.store.event_log import append
 from django_workflows.upkeep import retention

@@ -19,7 +19,7 @@ from django_workflows.exceptions import EntityConflictError, HookNotFoundError, 
 from django_workflows.models import Event, Hook, Run, Step, Wait
 from django_workflows.serialization import Encoded, encode_error
 from django_workflows.services import creation, hooks, runs, steps, waits
-from django_workflows.services.runs import NewRun
+from django_workflows.services.creation import NewRun
 from django_workflows.store import claims, locking
 from django_workflows.verify import verify_runs
 from tests.support.runs import (

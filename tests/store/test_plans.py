@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django_workflows.models import Hook, Run
 from django_workflows.serialization import Encoded
 from django_workflows.services import creation, hooks, runs, steps, waits
-from django_workflows.services.runs import NewRun
+from django_workflows.services.creation import NewRun
 from django_workflows.store import claims, database, locking, write_sql
 from django_workflows.store.claims import WorkerScope
 from django_workflows.store.event_log import read_many

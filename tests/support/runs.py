@@ -13,7 +13,7 @@ from django_workflows.eventlog.commands import CompleteRun
 from django_workflows.models import Event, Run
 from django_workflows.serialization import Encoded, dumps
 from django_workflows.services import creation, hooks, runs, steps, waits
-from django_workflows.services.runs import NewRun
+from django_workflows.services.creation import NewRun
 from django_workflows.store import locking
 from django_workflows.store.rows import StepRow, WaitRow
 from django_workflows.store.transition import Transition

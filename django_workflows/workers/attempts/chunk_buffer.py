@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import DatabaseError, InterfaceError, connections
 
 from ...exceptions import StreamClosedError, WorkflowError
 from ...serialization import Encoded
 from ...store import database
+from ...store.transactions import atomic
 from ...streams import writing
 from .attempts import Attempt
 
@@ -136,7 +137,7 @@ class ChunkBuffer:
     def close(self, run_id: str, stream: str) -> None:
         """Save all chunks, then end the stream."""
         self.flush()
-        with transaction.atomic(using=database.alias()):
+        with atomic():
             self._require_lease()
             writing.close_stream(run_id, stream)
         with self._lock:
@@ -149,7 +150,7 @@ class ChunkBuffer:
             if not pending:
                 return
             try:
-                with transaction.atomic(using=database.alias()):
+                with atomic():
                     self._save(pending)
             except WorkflowError as error:  # the lease is lost or the stream closed: so it will stay
                 with self._lock:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
 
 from ...authoring import runtime
 from ...authoring.http import WebhookRequest, WebhookResponse
@@ -14,8 +13,9 @@ from ...authoring.runtime import StepMetadata, WorkflowMetadata, clean_attribute
 from ...exceptions import EntityConflictError
 from ...serialization import dumps
 from ...services import attributes, steps
-from ...store import database, locking
+from ...store import locking
 from ...store.limits import require_size
+from ...store.transactions import atomic
 from ...store.transition import Transition
 from ...store.write import write
 from ...streams import writing
@@ -68,7 +68,7 @@ class StepRuntime(runtime.Runtime):
 
     def set_attributes(self, attributes_: dict[str, str | None]) -> None:
         cleaned = clean_attributes(attributes_)
-        with transaction.atomic(using=database.alias()):
+        with atomic():
             transition_ = self._lock()
             attributes.set_attributes(transition_, cleaned, self._attempt.step.correlation_id)
             write([transition_])
@@ -112,7 +112,7 @@ class StepRuntime(runtime.Runtime):
         writing.require_lease(self._attempt.step.id, self._attempt.worker_id, self._attempt.number)
 
     def respond(self, request: WebhookRequest, response: WebhookResponse) -> None:
-        with transaction.atomic(using=database.alias()):
+        with atomic():
             self._check_lease()
             calls.answer_call(request, response)
 

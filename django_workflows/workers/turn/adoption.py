@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.db import transaction
-
 from ...authoring.registry import find_step
 from ...models import Step
-from ...store import database, locking
+from ...store import locking
+from ...store.transactions import atomic
 from ..attempts.attempts import Attempt, attempt_of
 from .advancer import Advancer
 
@@ -34,7 +33,7 @@ def adopt_started(advancer: Advancer, begin: Callable[[Attempt], None]) -> int:
 
 
 def _adopt(advancer: Advancer, run_id: str, step_id: str) -> Attempt | None:
-    with transaction.atomic(using=database.alias()):
+    with atomic():
         locked = locking.lock_run(run_id)
         step = locking.read_step(locked, step_id)
         definition = find_step(step.name) if step is not None else None

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
 from ...engine import sandbox
-from ...store import claims, database, write_sql
+from ...store import claims, write_sql
+from ...store.transactions import atomic
 from ...store.transition import Transition
 from ...store.write import write_rows
 from ..link.connection import AdvancingConnection
@@ -142,7 +141,7 @@ class Fenced:
         transition_, body = result.transition, result.body
         assert body is not None
         try:
-            with transaction.atomic(using=database.alias()):
+            with atomic():
                 locked = claims.lock_for_outcomes([result.work.run_id], self._connection.execute)
                 if not locked or not _same(locked[0], transition_):
                     raise NeedsLockError

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from ...exceptions import CorruptedEventLogError, ReplayDivergenceError
 from ...recovery import repair
@@ -14,6 +14,7 @@ from ...serialization import encode_error
 from ...services import runs
 from ...store import claims, database, locking
 from ...store.claims import WorkerScope
+from ...store.transactions import atomic
 from ...store.write import write, write_rows
 from ..attempts.attempts import Failed, Outcome
 from ..link.connection import AdvancingConnection
@@ -74,7 +75,7 @@ class Locked:
         held: list[Work] = []
         by_run = {work.run_id: work for work in works}
         found: dict[str, claims.Claimed] = {}
-        with self._dropping(found), transaction.atomic(using=database.alias()):
+        with self._dropping(found), atomic():
             # waited for in the order of their ids, before the due ones, which are never waited for
             if fresh := sorted(run_id for run_id, work in by_run.items() if not work.tries):
                 for locked in claims.lock_for_outcomes(fresh, self._connection.execute):
@@ -147,7 +148,7 @@ class Locked:
     def _repair(self, work: Work) -> bool:
         """The tables may contradict the log: a partial restore, a hand in the tables. True: they did, and no longer do."""
         try:
-            with transaction.atomic(using=database.alias()):
+            with atomic():
                 done = repair.repair_run(work.run_id)
         except Exception:
             if not self._connection.usable:
@@ -180,7 +181,7 @@ class Locked:
 
     def _block(self, run_id: str, outcomes: Sequence[Outcome], reason: str) -> bool:
         """Record outcomes and park the run. False: somebody holds it, or it is gone."""
-        with transaction.atomic(using=database.alias()):
+        with atomic():
             found = locking.lock_runs([run_id], skip_locked=True)
             for locked in found:
                 for outcome in outcomes:
@@ -195,7 +196,7 @@ class Locked:
             by_run.setdefault(run_id, []).append(correlation_id)
         results: list[Result] = []
         try:
-            with transaction.atomic(using=database.alias()):
+            with atomic():
                 for locked in claims.lock_for_outcomes(sorted(by_run), self._connection.execute, skip_locked=True):
                     work = Work(locked.run.id, starts=by_run[locked.run.id])
                     body = self._recall.in_step(locked)
