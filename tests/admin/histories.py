@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction as db_transaction
+from django.db import transaction
 
 from django_workflows.models import Run, Worker
 from django_workflows.serialization import Encoded, dumps
@@ -63,7 +63,7 @@ class Story:
     @contextmanager
     def _transition(self, after: float, *, idle: bool = False) -> Iterator[Transition]:
         clock.advance(timedelta(seconds=after))
-        with db_transaction.atomic():
+        with transaction.atomic():
             transition = locking.lock_whole_run(self.id)
             yield transition
             runs.set_wake(transition, undelivered=False)
@@ -148,7 +148,7 @@ class Story:
 
     def block(self, reason: str, *, after: float = 0.1) -> Story:
         clock.advance(timedelta(seconds=after))
-        with db_transaction.atomic():
+        with transaction.atomic():
             transition = locking.lock_whole_run(self.id)
             runs.block_run(transition, reason, "a1b2c3")
             write([transition])
@@ -343,7 +343,7 @@ def loop(rounds: int = 1200) -> Story:
     with ago(minutes=30):
         story = Story("shop.workflows.rebuild_index").start()
         for number in range(rounds):
-            with db_transaction.atomic():
+            with transaction.atomic():
                 story.step(f"step:read:{number + 1}", "shop.workflows.read_page", number, took=0.1)
                 story.step(f"step:index:{number + 1}", "shop.workflows.index_page", number, took=0.2)
         return story.end({"pages": rounds})

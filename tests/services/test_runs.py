@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction as db_transaction
+from django.db import transaction
 
 from django_workflows import api
 from django_workflows.eventlog import events
@@ -54,7 +54,7 @@ class TestCreateRuns:
         assert event.created_at == row.created_at == row.last_event_at
 
     def test_they_vanish_with_the_callers_transaction(self) -> None:
-        with pytest.raises(ZeroDivisionError), db_transaction.atomic():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
             new_run()
             raise ZeroDivisionError
         assert not Run.objects.exists()
@@ -65,7 +65,7 @@ class TestCreateRuns:
 
     def test_the_same_key_with_other_arguments_is_a_conflict_and_spoils_nothing(self) -> None:
         new_run(idempotency_key="k")
-        with db_transaction.atomic():
+        with transaction.atomic():
             with pytest.raises(EntityConflictError) as caught:
                 new_run(idempotency_key="k", input=Encoded('{"args":[2],"kwargs":{}}'))
             assert type(caught.value).code == "entity_conflict"
@@ -269,7 +269,7 @@ class TestHooks:
         assert Event.objects.count() == before
 
     def test_catching_it_leaves_the_callers_transaction_usable(self) -> None:
-        with db_transaction.atomic():
+        with transaction.atomic():
             with pytest.raises(HookNotFoundError):
                 api.resume_hook("unknown", 1)
             run_id = new_run()
@@ -302,7 +302,7 @@ class TestHooks:
         run_id = started_run()
         with transition(run_id) as t:
             add_hook(t, "token")
-        with pytest.raises(ZeroDivisionError), db_transaction.atomic():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
             api.resume_hook("token", 1)
             raise ZeroDivisionError
         assert "hook_received" not in types(run_id)
@@ -379,5 +379,5 @@ class TestPrune:
 
 def test_runs_that_do_not_exist_are_left_out_of_a_batch() -> None:
     run_id = new_run()
-    with db_transaction.atomic():
+    with transaction.atomic():
         assert [t.run.id for t in locking.lock_runs([run_id, "wrun_none"])] == [run_id]

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction as db_transaction
+from django.db import transaction
 
 from django_workflows import api
 from django_workflows.exceptions import EntityConflictError, HookNotFoundError, RunNotActiveError, WorkflowError
@@ -239,7 +239,7 @@ class TestToken:
     def test_the_same_hook_created_twice_is_there_once_and_untouched(self, round_: int) -> None:
         """#2283, #2295, #2374: a hook conflicted with itself when its creation was submitted twice."""
         run_id = started_run()
-        with db_transaction.atomic():
+        with transaction.atomic():
             snapshots = [locking.lock_whole_run(run_id) for _ in range(2)]
 
         def create(snapshot: Any) -> Callable[[], None]:
@@ -303,7 +303,7 @@ class TestLocks:
         with transition(run_id) as t:
             add_hook(t, "token")
             add_wait(t)
-        with db_transaction.atomic():
+        with transaction.atomic():
             locking.lock_run(run_id)
             session = Session(lambda: act(run_id))
             session.wait_until_blocked()
@@ -361,10 +361,10 @@ class TestLocks:
                 return cursor.fetchall()
 
         def claim() -> list[str]:
-            with db_transaction.atomic():
+            with transaction.atomic():
                 return [claimed.transition.run.id for claimed in claims.claim_due_runs(scope, 10, execute)]
 
-        with db_transaction.atomic():
+        with transaction.atomic():
             locking.lock_run(held)
             assert Session(claim).outcome() == [free]
         assert sorted(claim()) == sorted([held, free])
@@ -372,7 +372,7 @@ class TestLocks:
     def test_who_inserts_for_a_run_does_not_wait_for_its_lock(self) -> None:
         """``FOR NO KEY UPDATE``: a foreign key's check does not queue behind the run's lock."""
         run_id = started_run()
-        with db_transaction.atomic():
+        with transaction.atomic():
             locking.lock_run(run_id)
             child = Session(lambda: new_run(parent_id=run_id, parent_correlation_id="child:1"))
             assert child.outcome(10).startswith("wrun_")
@@ -474,10 +474,10 @@ def test_a_wait_is_due_by_the_clock_of_the_database() -> None:
             cursor.execute(text, values)
             return cursor.fetchall()
 
-    with db_transaction.atomic():
+    with transaction.atomic():
         assert not claims.claim_due_runs(scope, 10, execute)
     Run.objects.filter(pk=run_id).update(wake_at=wait.due_at - timedelta(hours=1, seconds=1))
-    with db_transaction.atomic():
+    with transaction.atomic():
         (claimed,) = claims.claim_due_runs(scope, 10, execute)
     assert claimed.transition.run.id == run_id
     assert Wait.objects.get().status == "waiting"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction as db_transaction
+from django.db import transaction
 
 from django_workflows.eventlog.commands import FailRun
 from django_workflows.exceptions import FenceConflictError
@@ -165,7 +165,7 @@ def test_both_writers_store_the_same_rows(
         new_run(id="wrun_1", seed="seed", parent_id=parent, parent_correlation_id="child:1", timeout=timedelta(hours=2))
         scenario("wrun_1")
         stored.append(_rows())
-        with db_transaction.atomic():
+        with transaction.atomic():
             for model in (Outbox, Event, Step, Wait, Hook):
                 model._default_manager.all().delete()
             Run.objects.exclude(parent=None).delete()
@@ -178,12 +178,12 @@ def test_both_writers_store_the_same_rows(
 @pytest.mark.parametrize("write", [write_orm.write, write_sql.write], ids=["plain", "fast"])
 def test_a_transition_on_an_old_snapshot_writes_nothing(write: Callable[[Any], None]) -> None:
     run_id = new_run()
-    with db_transaction.atomic():
+    with transaction.atomic():
         stale = locking.lock_whole_run(run_id)
     with transition(run_id) as t:
         runs.start_run(t, None, "v1")
     add_step(stale)
-    with pytest.raises(FenceConflictError) as caught, db_transaction.atomic():
+    with pytest.raises(FenceConflictError) as caught, transaction.atomic():
         write([stale])
     assert caught.value.code == "fence_conflict"
     assert not Step.objects.filter(run_id=run_id).exists()
@@ -195,7 +195,7 @@ def test_a_transition_on_an_old_snapshot_writes_nothing(write: Callable[[Any], N
 
 def test_one_stale_run_in_a_batch_behind_the_fence_gets_nothing_and_the_others_everything() -> None:
     fresh, behind = new_run(), new_run()
-    with db_transaction.atomic():
+    with transaction.atomic():
         pair = [locking.lock_whole_run(fresh), locking.lock_whole_run(behind)]
     with transition(behind) as t:
         runs.start_run(t, None, "v1")
@@ -216,6 +216,6 @@ def test_one_stale_run_in_a_batch_behind_the_fence_gets_nothing_and_the_others_e
 
 def test_a_transition_needs_the_transaction_of_its_caller() -> None:
     run_id = new_run()
-    with pytest.raises(db_transaction.TransactionManagementError):
+    with pytest.raises(transaction.TransactionManagementError):
         locking.lock_run(run_id)
     assert ids.run_id()

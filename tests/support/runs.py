@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction as db_transaction
+from django.db import transaction
 
 from django_workflows.eventlog.commands import CompleteRun
 from django_workflows.models import Event, Run
@@ -34,7 +34,7 @@ def new_run(**options: Any) -> str:
 @contextmanager
 def transition(run_id: str) -> Iterator[Transition]:
     """One transition: locked, read, and written at the end of the block."""
-    with db_transaction.atomic():
+    with transaction.atomic():
         locked = locking.lock_whole_run(run_id)
         yield locked
         write([locked])
