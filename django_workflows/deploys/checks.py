@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from django.apps import apps
@@ -14,8 +14,9 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
-from ..authoring import registry
+from ..authoring import primitives, registry
 from ..authoring.signatures import is_empty
+from .references import mentions
 
 TAG = "django_workflows"
 
@@ -165,7 +166,7 @@ def check_base_url(**_: Any) -> list[CheckMessage]:
     """W002: webhooks are created and ``BASE_URL`` is not set, so that their URLs have no host."""
     if not _readable("BASE_URL") or conf.settings.BASE_URL:
         return []
-    users = [module.__name__ for module in _workflow_modules() if _mentions(module, "create_webhook")]
+    users = [module.__name__ for module in _workflow_modules() if _creates_webhooks(module)]
     if not users:
         return []
     return [
@@ -183,23 +184,14 @@ def _workflow_modules() -> list[ModuleType]:
     return [sys.modules[name] for name in sorted(names) if name in sys.modules]
 
 
-def _mentions(module: ModuleType, name: str) -> bool:
-    """Whether a function of this module refers to ``name``, as its bytecode says."""
-    functions = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
-    codes = [getattr(getattr(value, "fn", value), "__code__", None) for value in functions]
-    methods = [
-        member.__code__
-        for value in functions
-        if isinstance(value, type)
-        for member in vars(value).values()
-        if isinstance(member, FunctionType)
+def _creates_webhooks(module: ModuleType) -> bool:
+    """Whether a function or a method of this module names ``create_webhook``."""
+    own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+    methods = [member for value in own if isinstance(value, type) for member in vars(value).values()]
+    functions = [
+        fn for fn in (getattr(value, "fn", value) for value in (*own, *methods)) if isinstance(fn, FunctionType)
     ]
-    return any(_refers(code, name) for code in [*codes, *methods] if code is not None)
-
-
-def _refers(code: CodeType, name: str) -> bool:
-    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return name in code.co_names or any(_refers(constant, name) for constant in inner)
+    return any(mentions(fn, primitives.create_webhook) for fn in functions)
 
 
 @register(TAG)

@@ -1,4 +1,4 @@
-"""The findings as warnings of ``manage.py check``."""
+"""The linter's warnings as warnings of ``manage.py check``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as CheckWarning
 
 from ..authoring import registry
-from .bodies import lint_workflow
+from .lint import lint_workflow
 
 
 @register("django_workflows")
@@ -19,11 +19,11 @@ def check_bodies(**_: Any) -> list[CheckMessage]:
         workflow = registry.find_workflow(name)
         if workflow is None or _is_installed(workflow.fn):
             continue
-        for finding in lint_workflow(workflow):
-            place = f"{finding.path}:{finding.line}"
-            hint = f"{finding.fix} If it is meant so, end the line with `# workflows: ignore[{finding.code}]`."
-            message = CheckWarning(finding.message, hint=hint, obj=place, id=f"django_workflows.{finding.code}")
-            messages.setdefault((finding.path, finding.line, finding.code), message)
+        for warning in lint_workflow(workflow):
+            place = f"{warning.path}:{warning.line}"
+            hint = f"{warning.fix} If it is meant so, end the line with `# workflows: ignore[{warning.code}]`."
+            message = CheckWarning(warning.message, hint=hint, obj=place, id=f"django_workflows.{warning.code}")
+            messages.setdefault((warning.path, warning.line, warning.code), message)
     return list(messages.values())
 
 

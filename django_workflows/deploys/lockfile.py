@@ -44,15 +44,21 @@ def read(path: Path | None = None) -> dict[str, Any]:
     """The lock file's contents.
 
     Raises:
-        FileNotFoundError: there is none. ValueError: it is no lock file, or one of a newer version.
+        FileNotFoundError: there is none. ValueError: it is no lock file, or one of another format.
     """
     path = path or default_path()
     try:
         locked = json.loads(path.read_text(encoding="utf-8"))
-        if locked["format"] == FORMAT and locked.keys() >= {"workflows", "steps"}:
+        written = locked["format"]
+        if written == FORMAT and locked.keys() >= {"workflows", "steps"}:
             return dict(locked)
     except (ValueError, LookupError, TypeError, AttributeError):
-        pass
+        written = FORMAT
+    if written != FORMAT:
+        raise ValueError(
+            f"{path} has format {written!r}, and this version reads format {FORMAT}: write it anew with "
+            "`workflows makelock`, from the code that is deployed."
+        )
     raise ValueError(f"{path} cannot be read as a lock file: write it anew with `workflows makelock`.")
 
 

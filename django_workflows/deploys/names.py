@@ -6,6 +6,7 @@ import ast
 import builtins
 import os
 import random
+import sys
 from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -53,18 +54,29 @@ class Names:
         return None if value is _MISSING else _path(value)
 
     def value(self, node: ast.expr) -> Any:
-        """The object behind a name or a dotted name, as far as it is a global one; else a value equal to nothing."""
+        """The object behind a name or a dotted name: a global, enclosed or imported one; else a value equal to nothing."""
         if isinstance(node, ast.Attribute):
             owner = self.value(node.value)
             if not is_a(owner, ModuleType, type):  # of other objects, asking for an attribute may run code
                 return _MISSING
-            return vars(owner).get(node.attr, _MISSING)
-        if not isinstance(node, ast.Name) or node.id in self._locals or node.id in self._imports:
+            found = vars(owner).get(node.attr, _MISSING)
+            return found.__func__ if is_a(found, staticmethod, classmethod) else found
+        if not isinstance(node, ast.Name) or node.id in self._locals:
             return _MISSING
+        if node.id in self._imports:
+            return _imported(self._imports[node.id])
         for scope in (self._around, self._fn.__globals__, vars(builtins)):
             if node.id in scope:
                 return scope[node.id]
         return _MISSING
+
+
+def _imported(path: str) -> Any:
+    """What ``import`` inside the function gives, if another import has loaded its module already."""
+    module, _, name = path.rpartition(".")
+    if path in sys.modules:
+        return sys.modules[path]
+    return vars(sys.modules[module]).get(name, _MISSING) if module in sys.modules else _MISSING
 
 
 def is_a(value: Any, *types: type) -> bool:

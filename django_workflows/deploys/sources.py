@@ -1,4 +1,7 @@
-"""A function's syntax tree, with the line numbers of its file, and the lines on which warnings are silenced."""
+"""The one reader of source: a function's syntax tree with the lines of its file, and what belongs to its project.
+
+Source and not bytecode: the instructions of one and the same code differ between versions of Python.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import inspect
 import linecache
 import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType
 
@@ -47,3 +51,23 @@ def read_source(fn: FunctionType) -> Source | None:
         return None
     ast.increment_lineno(tree, max(first, 1) - 1)
     return Source(found, path)
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """As ``ast.walk``, in the order of the source, and without what a nested @step does."""
+    if isinstance(node, Function) and any(map(_says_step, node.decorator_list)):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from walk(child)
+
+
+def _says_step(decorator: ast.expr) -> bool:
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")) == "step"
+
+
+def is_same_project(function: FunctionType, body: FunctionType) -> bool:
+    """Whether a function belongs to the body's own project: code that is deployed and can be changed with it."""
+    root = str(function.__module__).partition(".")[0]
+    return root == str(body.__module__).partition(".")[0] and "-packages" not in function.__code__.co_filename

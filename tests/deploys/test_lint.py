@@ -11,7 +11,8 @@ from django.utils.functional import SimpleLazyObject
 
 from django_workflows import workflow
 from django_workflows.authoring import registry
-from django_workflows.deploys.lint import RULES, lint_workflow
+from django_workflows.deploys.lint import lint_workflow
+from django_workflows.deploys.rules import RULES
 
 from . import lint_bodies
 

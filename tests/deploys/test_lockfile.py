@@ -13,7 +13,8 @@ from django.core.checks import Warning as CheckWarning
 from django_workflows import api, patched, sleep, step, workflow
 from django_workflows.authoring import registry
 from django_workflows.deploys import lockfile
-from django_workflows.deploys.surface import describe, references
+from django_workflows.deploys.references import references
+from django_workflows.deploys.surface import describe
 from tests.recovery.conftest import Work
 
 Body = Callable[..., Any]
@@ -65,7 +66,7 @@ async def with_a_patch() -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _registry() -> Iterator[None]:
+def _registry(transactional_db: None, verified: None) -> Iterator[None]:
     with registry.isolated():
         registry._workflows.clear()
         registry._workflows["lock.gift"] = gift
@@ -83,6 +84,12 @@ def order(body: Body) -> Any:
     return workflow(name="lock.order")(body)
 
 
+def steps_of(body: Body) -> set[str]:
+    found = references(body)
+    assert found is not None
+    return found.steps
+
+
 class TestReferences:
     def test_are_steps_in_the_body_and_in_functions_that_it_calls(self) -> None:
         async def body() -> None:
@@ -92,13 +99,13 @@ class TestReferences:
             await inner()
             await by_hand()
 
-        assert references(body).steps == {"lock.reserve", "lock.charge"}
+        assert steps_of(body) == {"lock.reserve", "lock.charge"}
 
     def test_of_a_workflow_called_inline_are_those_of_the_caller(self) -> None:
         async def body() -> None:
             await gift()
 
-        assert references(body).steps == {"lock.ship"}
+        assert steps_of(body) == {"lock.ship"}
 
     def test_of_a_workflow_started_as_a_child_are_not(self) -> None:
         async def body() -> None:
@@ -106,10 +113,13 @@ class TestReferences:
             await gift.using(priority=1).astart()
 
         found = references(body)
+        assert found is not None
         assert (found.steps, found.children) == (set(), {"lock.gift"})
 
     def test_are_patches_with_their_names(self) -> None:
-        assert references(with_a_patch).patches == {"no-charge"}
+        found = references(with_a_patch)
+        assert found is not None
+        assert found.patches == {"no-charge"}
 
     def test_are_steps_in_collections(self) -> None:
         plan = [reserve, charge_card]
@@ -118,7 +128,7 @@ class TestReferences:
             for one in plan:
                 await one()
 
-        assert references(body).steps == {"lock.reserve", "lock.charge"}
+        assert steps_of(body) == {"lock.reserve", "lock.charge"}
 
 
 class TestCheck:
@@ -206,10 +216,29 @@ class TestCheck:
         lockfile.make(locked)
         assert lockfile.check(locked) == []
 
-    def test_refuses_a_file_that_is_no_lock_file(self, locked: Path) -> None:
-        locked.write_text(json.dumps({"format": 99, "workflows": {}, "steps": {}}))
-        with pytest.raises(ValueError, match="makelock"):
+    @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', "null"])
+    def test_refuses_a_file_that_is_no_lock_file(self, locked: Path, text: str) -> None:
+        locked.write_text(text)
+        with pytest.raises(ValueError, match="cannot be read as a lock file: write it anew with `workflows makelock`"):
             lockfile.check(locked)
+
+    @pytest.mark.parametrize("written", [1, 99])
+    def test_says_of_a_file_of_another_format_which_it_is(self, locked: Path, written: int) -> None:
+        locked.write_text(json.dumps({"format": written, "workflows": {}, "steps": {}}))
+        with pytest.raises(ValueError, match=f"has format {written}, and this version reads format 2: .*makelock"):
+            lockfile.check(locked)
+
+    def test_warns_of_a_body_whose_source_cannot_be_read(self, work: Work, locked: Path) -> None:
+        order(first_version).start()
+        work()
+        lockfile.make(locked)
+        scope: dict[str, Any] = {"sleep": sleep}
+        exec("async def body():\n    await sleep('1d')\n", scope)
+        order(scope["body"])
+        (finding,) = lockfile.check(locked)
+        assert finding.severity == "warning"
+        assert "the source of `lock.order` could not be read" in finding.sentence
+        assert list(lockfile.patch_states(describe())) == []
 
 
 class TestPatchStates:
