@@ -1,10 +1,13 @@
-"""The reference pages name everything that there is, and nothing that there is not; no link leads nowhere."""
+"""The reference pages name everything that exists and nothing that does not; every link and every name resolves."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import pkgutil
 import re
+import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from django_workflows import api, conf
 from django_workflows.authoring.runtime import StartOptions
 from django_workflows.exceptions import all_codes
 from django_workflows.management.subcommands import SUBCOMMANDS
+from django_workflows.models import Run
 from django_workflows.rest.errors import STATUSES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -107,13 +111,89 @@ class TestCommandLine:
         assert set(documented) == codes
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(path: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text())
-    missing = [
-        t for t in targets if not t.startswith(("http://", "https://", "mailto:")) and not (path.parent / t).exists()
+each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them: repeated ones are numbered."""
+    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", prose, re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        numbered = (f"{slug}-{number}" if number else slug for number in range(len(found) + 1))
+        found.add(next(name for name in numbered if name not in found))
+    return found
+
+
+class TestLinks:
+    @each_page
+    def test_lead_to_pages_and_headings_that_exist(self, path: Path) -> None:
+        broken = []
+        for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+            if target.startswith(("http://", "https://", "mailto:")):
+                continue
+            name, _, anchor = target.partition("#")
+            page = (path.parent / name).resolve() if name else path
+            if not page.exists() or (anchor and anchor not in anchors(page)):
+                broken.append(target)
+        assert broken == []
+
+
+def not_modules() -> set[str]:
+    """Dotted names that begin like a module and are none: loggers and permissions."""
+    permissions = [name for name, _ in Run._meta.permissions] + [
+        f"{verb}_run" for verb in Run._meta.default_permissions
     ]
-    assert missing == []
+    loggers = re.findall(r'getLogger\("(django_workflows[\w.]*)"\)', source_of("**/*.py"))
+    return {*loggers, *(f"django_workflows.{name}" for name in permissions)}
+
+
+def can_be_imported(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+class TestNames:
+    @each_page
+    def test_of_modules_and_their_attributes_can_be_imported(self, path: Path) -> None:
+        if path.name == "CHANGELOG.md":
+            return  # speaks of the past, too
+        text = path.read_text()
+        names = set(re.findall(r"\bdjango_workflows(?:\.[A-Za-z_]\w*)+", text))
+        for module, imported in re.findall(r"^\s*from (django_workflows[\w.]*) import ([\w, ]+)", text, re.MULTILINE):
+            names |= {f"{module}.{name.split(' as ')[0].strip()}" for name in imported.split(",")}
+        names |= {f"django_workflows.api.{name}" for name in re.findall(r"(?<![\w./-])api\.([a-z]\w*)", text)}
+        modules = {name for name in names - not_modules() if not re.search(r"\.[EW]\d{3}$", name)}
+        assert sorted(name for name in modules if not can_be_imported(name)) == []
+
+    @each_page
+    def test_of_files_and_make_targets_exist(self, path: Path) -> None:
+        text = path.read_text()
+        files = re.findall(r"`((?:tests|trials|docs|example_project|benchmarks)/[\w./-]+)`", text)
+        made = {"benchmarks/results/"}  # written by a run
+        assert [name for name in files if name not in made and not (ROOT / name).exists()] == []
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        named = re.findall(r"(?:`|^\$ (?:[A-Z_]+=\S+ )*)make ([a-z-]+)", text, re.MULTILINE)
+        assert [name for name in named if name not in targets] == []
+
+    def test_of_tests_that_prove_a_guarantee_exist(self) -> None:
+        tests = re.findall(
+            r"def (test_\w+)", "\n".join(file.read_text() for file in sorted((ROOT / "tests").rglob("*.py")))
+        )
+        named = re.findall(r"`((?:test|…)_\w+…?)(?:\[\w+\])?`", page("reliability.md"))
+        patterns = {name: re.compile(name.replace("…", r"\w*")) for name in named}
+        assert [name for name, pattern in patterns.items() if not any(map(pattern.fullmatch, tests))] == []
+
+    def test_of_all_packages_stand_floor_by_floor_as_the_import_contract_has_them(self) -> None:
+        contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        layers = next(contract["layers"] for contract in contracts if contract["id"] == "floors")
+        section = page("explanation/how-it-works.md").partition("## Where things are")[2]
+        first_cells = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+        assert [re.findall(r"`(\w+)`", cell) for cell in first_cells] == [re.findall(r"\w+", layer) for layer in layers]
 
 
 def test_every_page_is_in_the_index() -> None:
