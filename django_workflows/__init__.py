@@ -25,6 +25,7 @@ from .authoring.primitives import (
     sleep,
     uuid4,
 )
+from .authoring.schedules import cron, every
 from .exceptions import (
     CorruptedEventLogError,
     EntityConflictError,
@@ -43,6 +44,7 @@ from .exceptions import (
     RunNotActiveError,
     RunNotFoundError,
     RunTimeoutError,
+    ScheduleNotFoundError,
     SerializationError,
     StepFailedError,
     StreamClosedError,
@@ -73,6 +75,7 @@ __all__ = [
     "RunNotActiveError",
     "RunNotFoundError",
     "RunTimeoutError",
+    "ScheduleNotFoundError",
     "SerializationError",
     "StepFailedError",
     "StreamClosedError",
@@ -86,6 +89,8 @@ __all__ = [
     "continue_as_new",
     "create_hook",
     "create_webhook",
+    "cron",
+    "every",
     "get_step_metadata",
     "get_workflow_metadata",
     "get_writable",

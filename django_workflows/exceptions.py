@@ -121,6 +121,14 @@ class PayloadTooLargeError(WorkflowError):
         self.size, self.limit = size, limit
 
 
+class ScheduleNotFoundError(WorkflowError):
+    """There is no schedule of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No schedule is called {name!r}. `manage.py workflows schedules` lists those that there are.")
+        self.name = name
+
+
 class WorkflowSandboxError(WorkflowError):
     """A workflow body tried to touch the outside world. Put that code in a step."""
 

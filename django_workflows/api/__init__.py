@@ -6,6 +6,7 @@ The admin, REST and the commands enter through here as well; each use case stand
     runs        find, cancel, wake, unblock                hooks       look up, resume, dispose
     webhooks    an HTTP request in, its answer out         streams     pages of chunks for those who pass them on
     recovery    repair, retry, fork, export, import        upkeep      prune, erase
+    schedules   create, find, pause, trigger, backfill
     inspection  diagnose, verify                           deploys     lock file
 
 What writes joins the caller's ``transaction.atomic()``: it commits or rolls back with the caller's own writes. The
@@ -33,12 +34,23 @@ from .recovery import (
     retry_run,
 )
 from .runs import acancel_run, aget_run, aunblock_run, awake_run, cancel_run, get_run, unblock_run, wake_run
+from .schedules import (
+    ScheduleHandle,
+    acreate_schedule,
+    aget_schedule,
+    alist_schedules,
+    create_schedule,
+    get_schedule,
+    list_schedules,
+)
 from .starts import astart_by_name, start, start_by_name, start_many, start_or_get
 from .upkeep import aerase_runs, aprune_runs, erase_runs, prune_runs
 from .webhooks import aresume_webhook, resume_webhook
 
 __all__ = [
+    "ScheduleHandle",
     "acancel_run",
+    "acreate_schedule",
     "adiagnose",
     "adispose_hook",
     "aerase_runs",
@@ -46,7 +58,9 @@ __all__ = [
     "afork_run",
     "aget_hook_by_token",
     "aget_run",
+    "aget_schedule",
     "aimport_history",
+    "alist_schedules",
     "aplan_fork",
     "aprune_runs",
     "arepair_run",
@@ -59,6 +73,7 @@ __all__ = [
     "awake_run",
     "cancel_run",
     "client",
+    "create_schedule",
     "diagnose",
     "dispose_hook",
     "erase_runs",
@@ -66,7 +81,9 @@ __all__ = [
     "fork_run",
     "get_hook_by_token",
     "get_run",
+    "get_schedule",
     "import_history",
+    "list_schedules",
     "plan_fork",
     "prune_runs",
     "repair_run",

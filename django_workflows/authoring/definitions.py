@@ -17,6 +17,7 @@ from . import registry
 from . import runtime as context
 from .handles import RunHandle
 from .runtime import StartOptions
+from .schedules import ScheduleSpec, check_schedules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -268,6 +269,7 @@ class Workflow(Definition[P, R]):
         timeout: Duration | None,
         retention: Duration | None,
         api: bool,
+        schedules: Sequence[ScheduleSpec] = (),
     ) -> None:
         super().__init__(fn, name)
         self.is_async = inspect.iscoroutinefunction(fn)
@@ -280,6 +282,7 @@ class Workflow(Definition[P, R]):
         self.timeout = _duration("timeout", timeout)
         self.retention = _duration("retention", retention)
         self.api = bool(api)
+        self.schedules = check_schedules(schedules)
 
     def open(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
         """The body, not yet begun. For the engine: every kind of workflow function becomes a coroutine here."""
@@ -402,6 +405,7 @@ def workflow(
     timeout: Duration | None = None,
     retention: Duration | None = None,
     api: bool = False,
+    schedules: Sequence[ScheduleSpec] = (),
 ) -> _WorkflowDecorator: ...
 def workflow(
     fn: Callable[..., Any] | None = None,
@@ -412,17 +416,19 @@ def workflow(
     timeout: Duration | None = None,
     retention: Duration | None = None,
     api: bool = False,
+    schedules: Sequence[ScheduleSpec] = (),
 ) -> Any:
     """Make an ``async def`` (or a plain ``def``) a workflow, bare or with options.
 
     Durations are seconds, ``timedelta`` or text (``"2h"``).
 
     ``timeout`` limits a run, ``retention`` says how long ended runs are kept, ``api`` lets the REST API start it.
+    ``schedules``: a list of ``cron(...)`` and ``every(...)``, kept by the workers.
     """
 
     def decorate(fn: Callable[..., Any]) -> Workflow[Any, Any]:
         definition: Workflow[Any, Any] = Workflow(
-            fn, name=name, queue=queue, timeout=timeout, retention=retention, api=api
+            fn, name=name, queue=queue, timeout=timeout, retention=retention, api=api, schedules=schedules
         )
         registry.register_workflow(definition)
         return definition

@@ -38,6 +38,8 @@ class WorkflowMetadata:
     workflow_name: str
     started_at: datetime
     attributes: dict[str, str]
+    #: the instant of the schedule's tick that made the run; None in other runs
+    scheduled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from .. import conf
 from ..authoring import primitives, registry
 from ..authoring.signatures import is_empty
+from ..schedules.declared import declarations
+from ..schedules.rows import default_zone
 from .references import mentions
 
 TAG = "django_workflows"
@@ -113,6 +115,26 @@ def check_secrets(**_: Any) -> Iterator[CheckMessage]:
                 hint="Read it from the environment so that a missing variable fails: os.environ['STRIPE_SECRET'].",
                 id=_id("E006"),
             )
+
+
+@register(TAG)
+def check_schedules(**_: Any) -> Iterator[CheckMessage]:
+    """E007: a declared schedule cannot be kept. E008: two schedules of the code have one name."""
+    seen: dict[str, str] = {}
+    for name, workflow, spec in declarations():
+        for problem in spec.problems(workflow, default_zone()):
+            yield Error(
+                f"The schedule {name} ({workflow.place}) cannot be kept: {problem}",
+                hint="No worker writes it to the database until this is mended.",
+                id=_id("E007"),
+            )
+        if name in seen:
+            yield Error(
+                f"Two schedules are called {name}: one in {seen[name]}, one in {workflow.place}.",
+                hint="Give one of them a name of its own: cron(..., name='evening').",
+                id=_id("E008"),
+            )
+        seen[name] = workflow.place
 
 
 @register(TAG)

@@ -89,6 +89,7 @@ class Execution:
             seed=created["seed"],
             attributes=merge_attributes({}, created["attributes"] or {}),
             started_at=record_created.created_at,
+            scheduled_at=created.get("scheduled_at"),
             webhook_url=self.settings.webhook_url,
             reserved=reserved_ids,
         )

@@ -76,11 +76,13 @@ class BodyRuntime(Runtime):
         seed: str,
         attributes: dict[str, str],
         started_at: datetime,
+        scheduled_at: datetime | None,
         webhook_url: Callable[[str], str],
         reserved: frozenset[str],
     ) -> None:
         self.run_id, self.workflow = run_id, workflow
         self.clock = self.started_at = started_at
+        self.scheduled_at = scheduled_at
         self.cause = 0
         self.attributes = attributes
         self.decisions = Decisions()
@@ -264,7 +266,8 @@ class BodyRuntime(Runtime):
         return UUID(int=self._uuids.getrandbits(128), version=4)
 
     def metadata(self) -> WorkflowMetadata:
-        return WorkflowMetadata(self.run_id, self.workflow.name, self.started_at, dict(self.attributes))
+        attributes = dict(self.attributes)
+        return WorkflowMetadata(self.run_id, self.workflow.name, self.started_at, attributes, self.scheduled_at)
 
     def set_attributes(self, attributes: dict[str, str | None]) -> None:
         merged = merge_attributes(self.attributes, attributes)

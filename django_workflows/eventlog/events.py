@@ -85,7 +85,7 @@ def _event(kind: Kind, *, resolves: bool = False, optional: tuple[str, ...] = ()
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
-@_event(Kind.MARK, optional=("forked_from", "continued_from"))
+@_event(Kind.MARK, optional=("forked_from", "continued_from", "scheduled_at", "context"))
 class RunCreated(Event):
     workflow: str
     args: Any
@@ -98,6 +98,10 @@ class RunCreated(Event):
     seed: str
     forked_from: str | None = None
     continued_from: str | None = None
+    #: the instant of the schedule's tick that made the run
+    scheduled_at: datetime | None = None
+    #: what the middleware captured at the start
+    context: Any = None
 
 
 @_event(Kind.MARK)

@@ -391,3 +391,98 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.run_id} -> {self.target}"
+
+
+class Schedule(models.Model):
+    """When a workflow is started again and again. Its runs carry its name as the attribute ``schedule``."""
+
+    name = models.CharField(max_length=200, unique=True)
+    workflow = models.CharField(max_length=255)
+    #: ``{"cron": expression}``, or ``{"every": seconds, "epoch": ISO time}``
+    spec = models.JSONField()
+    #: IANA zone of a cron expression; of an interval, only the zone in which its times are shown
+    tz = models.CharField(max_length=255)
+    input = PayloadField()
+    #: of ``.using()``
+    options = PayloadField()
+    #: what the middleware captured at ``create_schedule``
+    context = PayloadField(null=True)
+    overlap = models.CharField(max_length=16)
+    catchup = models.CharField(max_length=16)
+    #: seconds; NULL: a missed tick is never too old
+    catchup_window = models.FloatField(null=True)
+    #: seconds
+    jitter = models.FloatField(default=0)
+    pause_on_failure = models.BooleanField(default=False)
+    paused_at = MomentField(null=True)
+    paused_reason = models.TextField(default="")
+    #: a person, the code that no longer declares it, or a failure: a new deploy lifts only what the code has set
+    paused_by = models.CharField(max_length=16, default="")
+    #: written in the code, beside the workflow
+    declared = models.BooleanField(default=False)
+    #: when the worker started that wrote the declaration; an older one leaves it alone
+    declared_at = MomentField(null=True)
+    #: the next tick; NULL: it never fires again
+    next_at = MomentField(null=True)
+    #: when the next tick is to be made: ``next_at`` and its jitter, or later where it waits for an earlier run
+    due_at = MomentField(null=True)
+    last_at = MomentField(null=True)
+    last_run = models.ForeignKey(
+        Run, null=True, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    created_at = MomentField()
+
+    objects: ClassVar[PinnedManager[Schedule]] = PinnedManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("schedule")
+        verbose_name_plural = _("schedules")
+        default_permissions = ("view", "add", "change", "delete")
+        permissions = (
+            ("pause_schedule", "Can pause and resume a schedule"),
+            ("trigger_schedule", "Can trigger and backfill a schedule"),
+        )
+        indexes = (
+            models.Index(
+                fields=("due_at",),
+                condition=Q(due_at__isnull=False, paused_at__isnull=True),
+                name="workflows_schedule_due",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class ScheduleTick(models.Model):
+    """One instant of a schedule: the run that it made, or why it made none."""
+
+    schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="ticks", db_index=False)
+    #: without the jitter
+    at = MomentField()
+    #: NULL: skipped, or waiting for an earlier run to end; the run itself may have been pruned
+    run = models.ForeignKey(
+        Run, null=True, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    #: why no run was made; empty: one was, or will be
+    skipped = models.TextField(default="")
+    #: counts for the overlap: waits, or its run was still active when last looked at
+    open = models.BooleanField(default=False)
+    created_at = MomentField()
+
+    objects: ClassVar[PinnedManager[ScheduleTick]] = PinnedManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("schedule tick")
+        verbose_name_plural = _("schedule ticks")
+        default_permissions = ("view",)
+        constraints = (models.UniqueConstraint(fields=("schedule", "at"), name="workflows_tick_once"),)
+        indexes = (
+            models.Index(fields=("schedule", "at"), condition=Q(open=True), name="workflows_tick_open"),
+            models.Index(fields=("created_at",), name="workflows_tick_by_age"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.schedule_id} {self.at}"

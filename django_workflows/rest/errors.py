@@ -35,6 +35,7 @@ STATUSES: dict[str, int] = {
     "run_not_active": 409,
     "run_not_found": 404,
     "run_timeout": 409,
+    "schedule_not_found": 404,
     "serialization": 400,
     "step_failed": 409,
     "stream_closed": 409,

@@ -41,6 +41,8 @@ class NewRun:
     detached: bool = False
     forked_from: str = ""
     continued_from: str = ""
+    scheduled_at: datetime | None = None
+    context: Any = None
     id: str = field(default_factory=run_id)
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -63,6 +65,8 @@ class NewRun:
             seed=self.seed,
             forked_from=self.forked_from or None,
             continued_from=self.continued_from or None,
+            scheduled_at=self.scheduled_at,
+            context=self.context,
         )
 
     def wake_at(self, now: datetime) -> datetime:

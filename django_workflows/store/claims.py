@@ -16,7 +16,7 @@ from django.db.models import Min, Q
 
 from ..eventlog.events import Record
 from ..eventlog.statuses import StepStatus
-from ..models import Outbox, Run, Step, Worker
+from ..models import Outbox, Run, Schedule, Step, Worker
 from ..serialization.encryption import decrypt
 from . import database, locking
 from .event_log import read_many
@@ -49,6 +49,7 @@ class Survey:
     now: datetime
     next_run: datetime | None
     next_step: datetime | None
+    next_tick: datetime | None
     dead_workers: tuple[str, ...]
     outbox_pending: bool
     #: of the attempts asked about, those that are no longer current
@@ -203,6 +204,8 @@ SELECT {{now}},
         SELECT s.available_at AS at FROM django_workflows_step s WHERE s.queue = l.queue AND s.priority = l.priority
             AND s.status = 'pending' AND s.name = ANY(%s::text[])
         ORDER BY s.available_at LIMIT 1) c WHERE %s::text[] IS NULL OR l.queue = ANY(%s::text[])),
+    (SELECT min(due_at) FROM django_workflows_schedule WHERE due_at IS NOT NULL AND paused_at IS NULL
+        AND workflow = ANY(%s::text[])),
     ARRAY(SELECT w.id FROM django_workflows_worker w WHERE w.stopped_at IS NULL AND (
         w.heartbeat_at < {{now}} - %s::interval
         OR w.lock_trusted AND NOT EXISTS (SELECT 1 FROM pg_locks k WHERE k.locktype = 'advisory'
@@ -224,12 +227,12 @@ def survey(
     queues = None if scope.queues is None else list(scope.queues)
     version = scope.code_version
     values = [
-        version, list(scope.workflows), version, queues, queues, list(scope.steps), queues, queues, timeout,
-        [step_id for step_id, _ in in_flight], [attempt for _, attempt in in_flight], worker_id,
+        version, list(scope.workflows), version, queues, queues, list(scope.steps), queues, queues,
+        list(scope.workflows), timeout, [step_id for step_id, _ in in_flight], [attempt for _, attempt in in_flight], worker_id,
     ]  # fmt: skip
-    now, next_run, next_step, dead, pending, lapsed = execute(_SURVEY.format(now=database.sql_now()), values)[0]
-    moments = [None if moment is None else database.aware(moment) for moment in (now, next_run, next_step)]
-    return Survey(moments[0], moments[1], moments[2], tuple(dead), pending, tuple(lapsed))  # type: ignore[arg-type]
+    *moments, dead, pending, lapsed = execute(_SURVEY.format(now=database.sql_now()), values)[0]
+    now, run, step, tick = (None if moment is None else database.aware(moment) for moment in moments)
+    return Survey(now, run, step, tick, tuple(dead), pending, tuple(lapsed))  # type: ignore[arg-type]
 
 
 def _survey_orm(scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[str, int]], timeout: Any) -> Survey:
@@ -241,6 +244,7 @@ def _survey_orm(scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[st
     steps = Step.objects.filter(status=StepStatus.PENDING, name__in=scope.steps)
     if scope.queues is not None:
         runs, steps = runs.filter(queue__in=scope.queues), steps.filter(queue__in=scope.queues)
+    ticks = Schedule.objects.filter(paused_at__isnull=True, workflow__in=scope.workflows)
     dead = Worker.objects.alive().filter(heartbeat_at__lt=now - timeout)
     current = Step.objects.filter(worker_id=worker_id, status=StepStatus.RUNNING)
     held = set(current.values_list("pk", "attempt"))
@@ -248,6 +252,7 @@ def _survey_orm(scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[st
         now,
         runs.aggregate(at=Min("wake_at"))["at"],
         steps.aggregate(at=Min("available_at"))["at"],
+        ticks.aggregate(at=Min("due_at"))["at"],
         tuple(dead.values_list("pk", flat=True)),
         Outbox.objects.exists(),
         tuple(step_id for step_id, attempt in in_flight if (step_id, attempt) not in held),

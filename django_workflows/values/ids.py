@@ -22,8 +22,13 @@ def new_id(prefix: str) -> str:
     80 fresh random bits each time: ULID's own generator counts up from the last id within a millisecond, so two
     processes forked from one would make the same ids.
     """
+    return f"{prefix}_{new_ulid()}"
+
+
+def new_ulid() -> str:
+    """26 characters: the time to the millisecond, and 80 random bits."""
     milliseconds = int(clock.now().timestamp() * 1000)
-    return f"{prefix}_{ULID.from_bytes(milliseconds.to_bytes(6, 'big') + os.urandom(10))}"
+    return str(ULID.from_bytes(milliseconds.to_bytes(6, "big") + os.urandom(10)))
 
 
 def run_id() -> str:

@@ -15,6 +15,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from .. import conf
 from ..authoring.registry import step_names, workflow_names
+from ..schedules import declared, ticks
 from ..services import outbox
 from ..store import claims, database, orm_guard
 from ..store.claims import Survey, WorkerScope
@@ -127,7 +128,9 @@ class WorkerProcess:
         if self._registered:
             return
         self.doorbell.open()
-        skew = (clock.now() - database.now()) / timedelta(seconds=1)
+        now = database.now()
+        declared.synchronise(now)
+        skew = (clock.now() - now) / timedelta(seconds=1)
         worker_rows.register_worker(
             self.worker_id,
             self.scope,
@@ -212,10 +215,20 @@ class WorkerProcess:
             self.advancer.more_due = True
         if survey.outbox_pending:
             outbox.flush_outbox()
+        self._make_ticks(survey)
         for step_id in survey.lapsed:
             if (attempt := self.advancer.in_hand.get(step_id)) is not None:
                 attempt.cancel()
         return survey
+
+    def _make_ticks(self, survey: Survey) -> None:
+        """Make the ticks that are due, and look again when the next one is."""
+        if survey.next_tick is None:
+            return
+        wait = (survey.next_tick - survey.now).total_seconds()
+        if wait <= 0 and ticks.make_due(self.scope.workflows):
+            self.advancer.more_due = True
+        self._look_at = min(self._look_at, self._surveyed_at + max(wait, SOON))
 
     def _surely_dead(self, worker_ids: Sequence[str]) -> list[str]:
         """Those that look dead twice. After an outage that this worker has seen itself, all others may take time to return."""
@@ -279,7 +292,7 @@ class WorkerProcess:
         survey = self._survey()
         now = survey.now
         return (
-            not any(m is not None and m <= now for m in (survey.next_run, survey.next_step))
+            not any(m is not None and m <= now for m in (survey.next_run, survey.next_step, survey.next_tick))
             and not survey.outbox_pending
         )
 

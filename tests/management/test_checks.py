@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from django_workflows import create_webhook, step, workflow
+from django_workflows import create_webhook, cron, every, step, workflow
 from django_workflows.authoring import registry
 from django_workflows.deploys import checks
 
@@ -78,6 +78,31 @@ class TestSettings:
         assert found(checks.check_encryption) == []
         settings.DJANGO_WORKFLOWS = {"ENCRYPTION_KEYS": ["too short"]}
         assert found(checks.check_encryption) == ["E004"]
+
+
+class TestSchedules:
+    def test_that_cannot_be_kept_or_have_one_name_are_errors(self) -> None:
+        with registry.isolated(empty=True):
+
+            @workflow(name="checks.scheduled", schedules=[cron("0 9 * * *"), every("1h", name="often", args=("x",))])
+            async def right(kind: str = "") -> None: ...
+
+            assert found(checks.check_schedules) == []
+
+            @workflow(
+                name="checks.wrong",
+                schedules=[
+                    cron("30 2 30 2 *", name="a"),
+                    cron("0 9 * * *", tz="Mars/Olympus", name="b"),
+                    every("1h", args=(1, 2), name="c"),
+                    every("1h", kwargs={"kind": object()}, name="d"),
+                    every("1h", name="e"),
+                    every("2h", name="e"),
+                ],
+            )
+            async def wrong(kind: str = "") -> None: ...
+
+            assert found(checks.check_schedules) == ["E007", "E007", "E007", "E007", "E008"]
 
 
 class TestAtomicSteps:

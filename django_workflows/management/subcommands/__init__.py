@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import actions, doctor, erase, fork, histories, listing, lock, prune, show, start, verify, worker
+from . import actions, doctor, erase, fork, histories, listing, lock, prune, schedules, show, start, verify, worker
 from .subcommand import Subcommand
 
 SUBCOMMANDS: tuple[Subcommand, ...] = (
@@ -15,6 +15,8 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     actions.wake,
     actions.retry,
     fork.subcommand,
+    schedules.listing,
+    schedules.one,
     verify.subcommand,
     doctor.subcommand,
     prune.subcommand,
