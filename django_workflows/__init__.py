@@ -6,7 +6,7 @@ Importing this package loads no model, so it is safe before the app registry is 
 from .authoring.definitions import step, workflow
 from .authoring.handles import RunHandle
 from .authoring.http import WebhookRequest, WebhookResponse
-from .authoring.model_refs import ModelRef
+from .authoring.model_refs import ModelRef, ObjectGoneError
 from .authoring.primitives import (
     Hook,
     Webhook,
@@ -26,6 +26,7 @@ from .authoring.primitives import (
     uuid4,
 )
 from .authoring.schedules import cron, every
+from .authoring.signatures import InvalidSignatureError, Signature
 from .exceptions import (
     CorruptedEventLogError,
     EntityConflictError,
@@ -64,8 +65,10 @@ __all__ = [
     "HookNotFoundError",
     "HookPayloadError",
     "InAtomicBlockError",
+    "InvalidSignatureError",
     "MaxEventsExceededError",
     "ModelRef",
+    "ObjectGoneError",
     "PayloadTooLargeError",
     "ReplayDivergenceError",
     "RetryableError",
@@ -77,6 +80,7 @@ __all__ = [
     "RunTimeoutError",
     "ScheduleNotFoundError",
     "SerializationError",
+    "Signature",
     "StepFailedError",
     "StreamClosedError",
     "Webhook",
