@@ -14,6 +14,7 @@ from typing import cast
 from .. import conf
 from ..authoring import registry
 from ..authoring.definitions import Step
+from ..schedules import declared, ticks
 from ..services import outbox
 from ..store import claims, database, orm_guard
 from ..store.claims import Survey, WorkerScope
@@ -90,6 +91,7 @@ class Driver:
         if self._registered:
             return
         orm_guard.install()
+        declared.synchronise(database.now())
         worker_rows.register_worker(
             self.worker_id, self.scope, concurrency=1, lock_key=0, lock_trusted=False, listening=False, skew=0.0
         )
@@ -114,12 +116,15 @@ class Driver:
         if survey.outbox_pending:
             with commits():
                 outbox.flush_outbox()
+        if survey.next_tick is not None and survey.next_tick <= survey.now:
+            with commits():
+                ticks.make_due(self.scope.workflows)
         while (attempt := self.executor.next_ready(survey.now)) is not None:
             self._run(attempt)
             if self.crashes(f"after {attempt.step.name} had run and before its end was recorded", attempt.definition):
                 self.crash()
                 return True
-        moments = (survey.next_run, survey.next_step)
+        moments = (survey.next_run, survey.next_step, survey.next_tick)
         due = any(moment is not None and moment <= survey.now for moment in moments)
         return due or survey.outbox_pending or self.advancer.has_news
 
@@ -158,10 +163,13 @@ class Driver:
 
     # --- time --------------------------------------------------------------------------------------------------------
 
-    def next_due(self) -> datetime | None:
-        """When time alone makes something possible: a timer, a retry, a deadline, the end of a mocked step."""
+    def next_due(self, *, ticks: bool = False) -> datetime | None:
+        """When time alone makes something possible: a timer, a retry, a deadline, the end of a mocked step.
+
+        ``ticks``: or a schedule fires, which moves no run that is there.
+        """
         survey = self._survey()
-        moments = (survey.next_run, survey.next_step, self.executor.next_due())
+        moments = (survey.next_run, survey.next_step, survey.next_tick if ticks else None, self.executor.next_due())
         return min((moment for moment in moments if moment is not None), default=None)
 
     def move_to(self, moment: datetime) -> None:

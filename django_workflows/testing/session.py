@@ -68,11 +68,14 @@ class Workflows:
         self.driver.run_until_idle()
 
     def advance(self, duration: Duration) -> None:
-        """Let time pass, in any form that ``sleep()`` takes; everything happens at its time and in its order."""
+        """Let time pass, in any form that ``sleep()`` takes; everything happens at its time and in its order.
+
+        Schedules fire, too; those that the code declares are kept from the first call on.
+        """
         target = database.now() + durations.parse(duration)
         self.driver.run_until_idle()
         for _ in range(MAX_JUMPS):
-            due = self.driver.next_due()
+            due = self.driver.next_due(ticks=True)
             if due is None or due > target:
                 break
             self.driver.move_to(due)
