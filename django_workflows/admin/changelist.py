@@ -8,11 +8,12 @@ from typing import Any
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from ..eventlog.statuses import RunStatus
 from ..inspection.counts import bounded
+from ..inspection.keyset import NEWEST_FIRST, Page
 from ..inspection.waiting import summary, waits_of
 from ..models import Run
 from ..values import clock
@@ -44,10 +45,9 @@ class RunChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         size = self.list_per_page
         backwards = _AFTER in self.edges
-        rows = list(self._page(self.queryset, backwards)[: size + 1])
-        more, rows = len(rows) > size, rows[:size]
-        if backwards:
-            rows.reverse()
+        edge = self.edges.get(_AFTER) or self.edges.get(_BEFORE)
+        page = NEWEST_FIRST.page(self.queryset, size, _position(edge) if edge else None, backwards=backwards)
+        rows: list[Run] = page.rows
         now = clock.now()
         reasons = waits_of(rows, now)
         told = [run for run in rows if run.blocked_reason or run.status == RunStatus.FAILED]
@@ -56,7 +56,7 @@ class RunChangeList(ChangeList):
             run.wait_words = redact(summary(reasons[run.pk]))  # type: ignore[attr-defined]
             run.raw_error = redact.stored(run.raw_error)  # type: ignore[attr-defined]
             run.seen_at = now  # type: ignore[attr-defined]
-        self._link(rows, more, backwards)
+        self._link(page)
         self.result_list: Any = rows
         # What "select all" reaches: as much as one action takes.
         whole = not (self.newer_url or self.older_url)
@@ -67,25 +67,14 @@ class RunChangeList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.paginator = Paginator(rows, size)
 
-    def _page(self, rows: QuerySet[Run], backwards: bool) -> QuerySet[Run]:
-        if backwards:
-            at, pk = _edge(self.edges[_AFTER])
-            # The first condition alone could be answered from the index; the second only breaks ties.
-            beyond = Q(created_at__gte=at) & (Q(created_at__gt=at) | Q(pk__gt=pk))
-            return rows.filter(beyond).order_by("created_at", "id")
-        if _BEFORE in self.edges:
-            at, pk = _edge(self.edges[_BEFORE])
-            rows = rows.filter(Q(created_at__lte=at) & (Q(created_at__lt=at) | Q(pk__lt=pk)))
-        return rows.order_by("-created_at", "-id")
-
-    def _link(self, rows: list[Run], more: bool, backwards: bool) -> None:
-        if not rows:
+    def _link(self, page: Page) -> None:
+        if not page.rows:
             self.newer_url = self.get_query_string() if self.edges else None
             return
-        if (backwards and more) or _BEFORE in self.edges:
-            self.newer_url = self.get_query_string({_AFTER: _name(rows[0])})
-        if more or backwards:
-            self.older_url = self.get_query_string({_BEFORE: _name(rows[-1])})
+        if page.has_previous:
+            self.newer_url = self.get_query_string({_AFTER: _name(page.rows[0])})
+        if page.has_next:
+            self.older_url = self.get_query_string({_BEFORE: _name(page.rows[-1])})
         if self.edges:
             self.newest_url = self.get_query_string()
 
@@ -98,7 +87,7 @@ def _microseconds(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000 + moment.microsecond
 
 
-def _edge(text: str) -> tuple[datetime, str]:
+def _position(text: str) -> tuple[datetime, str]:
     stamp, _, pk = text.partition(".")
     try:
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(stamp)), pk.replace("\x00", "")

@@ -13,10 +13,16 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..eventlog.statuses import RunStatus
+from ..inspection.run_filter import RunFilter
 from ..inspection.search import runs_with_attribute, used_attributes, used_queues, used_workflows
 from ..inspection.text import short_name
 from ..models import Run
 from ..values import clock
+
+
+def _chosen(chosen: SimpleListFilter) -> list[str]:
+    value = chosen.value()
+    return [value] if value else []
 
 
 class StatusFilter(SimpleListFilter):
@@ -27,7 +33,7 @@ class StatusFilter(SimpleListFilter):
         return [(status.value, status.value) for status in RunStatus]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
-        return queryset.filter(status=self.value()) if self.value() else queryset
+        return RunFilter(statuses=_chosen(self)).apply(queryset)
 
 
 class BlockedFilter(SimpleListFilter):
@@ -38,8 +44,7 @@ class BlockedFilter(SimpleListFilter):
         return [("yes", _("blocked: the code does not fit"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
-        # blocked_until has a partial index, blocked_reason none
-        return queryset.filter(blocked_until__isnull=False) if self.value() == "yes" else queryset
+        return RunFilter(blocked=self.value() == "yes").apply(queryset)
 
 
 class WorkflowFilter(SimpleListFilter):
@@ -53,7 +58,7 @@ class WorkflowFilter(SimpleListFilter):
         return sorted(shown, key=lambda choice: choice[1])
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
-        return queryset.filter(workflow=self.value()) if self.value() else queryset
+        return RunFilter(workflows=_chosen(self)).apply(queryset)
 
 
 class QueueFilter(SimpleListFilter):
@@ -65,7 +70,7 @@ class QueueFilter(SimpleListFilter):
         return [(name, name) for name in sorted({*used_queues(), *([given] if given else [])})]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
-        return queryset.filter(queue=self.value()) if self.value() else queryset
+        return RunFilter(queues=_chosen(self)).apply(queryset)
 
 
 class CreatedFilter(SimpleListFilter):
@@ -84,7 +89,7 @@ class CreatedFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
         found = self._SPANS.get(self.value() or "")
-        return queryset.filter(created_at__gte=clock.now() - found[1]) if found else queryset
+        return RunFilter(since=clock.now() - found[1] if found else None).apply(queryset)
 
 
 class AttributeFilter(SimpleListFilter):
@@ -101,6 +106,7 @@ class AttributeFilter(SimpleListFilter):
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        # not RunFilter's condition: with the list's order beside it, a rare attribute is looked for in all runs
         key, _equals, value = (self.value() or "").replace("\x00", "").partition("=")
         if not key.strip():
             return queryset

@@ -19,9 +19,8 @@ from ..eventlog.statuses import TERMINAL_RUN
 from ..models import Hook, Outbox, Run, Step, Worker
 from ..store import database
 from ..values.durations import humanize
+from .workers import OVERDUE_AFTER, Liveness, liveness, serves
 
-#: seconds that something may be due before a worker is late with it
-OVERDUE_AFTER = 10.0
 #: seconds by which a worker's clock may differ from the database's
 MAX_SKEW = 2.0
 #: findings about single runs that are spelled out; the rest is counted
@@ -58,7 +57,7 @@ class Snapshot:
     silent: list[Worker]
 
     def serving(self, queue: str) -> list[Worker]:
-        return [worker for worker in self.live if not worker.queues or queue in worker.queues]
+        return [worker for worker in self.live if serves(worker, queue)]
 
 
 def diagnose() -> list[Finding]:
@@ -69,14 +68,13 @@ def diagnose() -> list[Finding]:
 
 
 def take_snapshot() -> Snapshot:
+    """The workers as they are now."""
     now = database.now()
-    timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
-    rows = list(Worker.objects.alive().order_by("hostname", "pid"))
-    return Snapshot(
-        now,
-        live=[worker for worker in rows if worker.heartbeat_at >= now - timeout],
-        silent=[worker for worker in rows if worker.heartbeat_at < now - timeout],
-    )
+    live: list[Worker] = []
+    silent: list[Worker] = []
+    for worker in Worker.objects.alive().order_by("hostname", "pid"):
+        (silent if liveness(worker, now) is Liveness.DEAD else live).append(worker)
+    return Snapshot(now, live, silent)
 
 
 # --- nobody takes it -------------------------------------------------------------------------------------------------
@@ -121,7 +119,7 @@ def find_unknown_workflows(snapshot: Snapshot) -> Iterator[Finding]:
 
 def find_unknown_steps(snapshot: Snapshot) -> Iterator[Finding]:
     """Claimable steps that this code does not know and nobody has taken for a while."""
-    late = snapshot.now - timedelta(seconds=OVERDUE_AFTER)
+    late = snapshot.now - OVERDUE_AFTER
     rows = Step.objects.claimable(late).order_by().values_list("name", "queue")
     for name, queue, count in rows.annotate(Count("pk")).order_by("name", "queue"):
         if not snapshot.serving(queue) or find_step(name) is not None:
@@ -136,7 +134,7 @@ def find_unknown_steps(snapshot: Snapshot) -> Iterator[Finding]:
 
 def find_overdue(snapshot: Snapshot) -> Iterator[Finding]:
     """Runs that are due although a worker that knows them is alive."""
-    late = Run.objects.due(snapshot.now - timedelta(seconds=OVERDUE_AFTER)).filter(blocked_reason="")
+    late = Run.objects.due(snapshot.now - OVERDUE_AFTER).filter(blocked_reason="")
     rows = late.order_by().values_list("queue", "workflow").annotate(Count("pk"), Min("wake_at"))
     for queue, workflow, count, since in rows.order_by("queue", "workflow"):
         if any(workflow in worker.workflows for worker in snapshot.serving(queue)):
@@ -267,13 +265,13 @@ def find_leftovers(snapshot: Snapshot) -> Iterator[Finding]:
             "They answer nobody and give their tokens away when another run asks; `workflows verify` says which.",
             tuple(hooks.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )
-    late = Outbox.objects.filter(created_at__lt=snapshot.now - timedelta(seconds=OVERDUE_AFTER))
+    late = Outbox.objects.filter(created_at__lt=snapshot.now - OVERDUE_AFTER)
     count = late.count()
     if count:
         yield Finding(
             "outbox_late",
             Severity.ERROR if not snapshot.live else Severity.WARNING,
-            f"{_count(count, 'message')} between parents and children not delivered for more than {OVERDUE_AFTER:.0f} s.",
+            f"{_count(count, 'message')} between parents and children not delivered for more than {humanize(OVERDUE_AFTER)}.",
             "Workers deliver them: start one, or look at the logs of those that run.",
             tuple(late.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,11 +28,12 @@ from django.db.models.functions import Cast, Extract, Floor
 
 from .. import conf
 from ..eventlog.statuses import ACTIVE_RUN, RunStatus, StepStatus
-from ..models import Run, Step, Worker
+from ..models import Run, Step
 from ..serialization.display import with_raw
 from ..store import database
 from ..values import clock
 from .counts import Count, count_by_status
+from .workers import WorkerState, serves, worker_states
 
 DAY = timedelta(days=1)
 NEWEST = 5_000
@@ -102,15 +103,6 @@ class StepShare:
         return self.failed / self.count if self.count else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    worker: Worker
-    silent: timedelta
-    #: alive, late (no sign of life for longer than it should), dead
-    state: str
-    running: int
-
-
 @dataclass(slots=True)
 class Overview:
     now: datetime
@@ -123,7 +115,6 @@ class Overview:
     running: list[Step]
     workers: list[WorkerState]
     steps_looked_at: int = 0
-    notes: list[str] = field(default_factory=list)
 
 
 def overview(now: datetime | None = None) -> Overview:
@@ -204,7 +195,7 @@ def queues(now: datetime, workers: Sequence[WorkerState]) -> list[Queue]:
     due = {row["queue"]: row for row in _grouped(_runs().filter(wake_at__lte=now), "wake_at")}
     steps = Step.objects.filter(status=StepStatus.PENDING, available_at__lte=now)
     pending = {row["queue"]: row for row in _grouped(steps, "available_at")}
-    served = {queue for state in workers if state.state != "dead" for queue in state.worker.queues}
+    served = {queue for state in workers if not state.is_dead for queue in state.worker.queues}
     empty: dict[str, Any] = {"many": 0, "oldest": None}
     found = []
     for name in sorted({*due, *pending, *served, conf.settings.DEFAULT_QUEUE}):
@@ -218,7 +209,7 @@ def _grouped(rows: QuerySet[Any], moment: str) -> Any:
 
 
 def _serving(queue: str, workers: Sequence[WorkerState]) -> int:
-    return sum(s.state != "dead" and (not s.worker.queues or queue in s.worker.queues) for s in workers)
+    return sum(not state.is_dead and serves(state.worker, queue) for state in workers)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
@@ -257,25 +248,3 @@ def _step_share(name: str, times: list[tuple[float, str, bool, bool]]) -> StepSh
 def _longest_running() -> Any:
     rows = Step.objects.running().defer("input", "output", "error")
     return rows.order_by("started_at")[:8]
-
-
-# --- workers ---------------------------------------------------------------------------------------------------------
-
-
-def worker_states(now: datetime) -> list[WorkerState]:
-    """Workers that have not stopped in order, with how long ago they gave a sign of life and what they run."""
-    rows = list(Worker.objects.filter(stopped_at__isnull=True).order_by("hostname", "pid")[:200])
-    running = Step.objects.running().filter(worker_id__in=[w.pk for w in rows])
-    counts = {
-        row["worker_id"]: row["many"] for row in running.order_by().values("worker_id").annotate(many=CountOf("pk"))
-    }
-    return [_worker_state(worker, now, counts.get(worker.pk, 0)) for worker in rows]
-
-
-def _worker_state(worker: Worker, now: datetime, running: int) -> WorkerState:
-    silent = max(now - worker.heartbeat_at, timedelta(0))
-    if silent.total_seconds() > conf.settings.HEARTBEAT_TIMEOUT:
-        state = "dead"
-    else:
-        state = "late" if silent.total_seconds() > 3 * conf.settings.HEARTBEAT_INTERVAL else "alive"
-    return WorkerState(worker, silent, state, running)

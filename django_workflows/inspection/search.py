@@ -8,11 +8,10 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import Q
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.lookups import Exact
 
 from ..authoring.registry import workflow_names
 from ..models import Hook, Run, Step, Wait
+from ..models.querysets import attribute_is
 from ..services.start_options import about_attributes
 from ..store import database
 
@@ -126,11 +125,7 @@ def runs_with_attribute(keys: Sequence[str], value: str) -> list[str]:
     runs = _runs()
     if not keys:
         return []
-    contains = connections[database.alias()].features.supports_json_field_contains
     match = Q()
     for key in keys:
-        # a transform, and not attributes__<key>: the key may hold "__"
-        match |= (
-            Q(attributes__contains={key: value}) if contains else Q(Exact(KeyTextTransform(key, "attributes"), value))
-        )
+        match |= attribute_is(key, value, database.alias())
     return list(runs.filter(match).values_list("pk", flat=True)[:MOST])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ..authoring.registry import find_step
@@ -14,9 +14,8 @@ from ..models import Hook, Run, Step, Wait, Worker
 from ..values import clock
 from ..values.durations import humanize
 from .text import format_age, format_time, mask_token, one_line, short_name
+from .workers import OVERDUE_AFTER
 
-#: a run that has been due for longer than this is worth a word
-OVERDUE_AFTER = timedelta(seconds=5)
 #: open entities of one run that are put into words
 _EACH = 20
 

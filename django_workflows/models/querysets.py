@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.db import connections, models
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.lookups import Exact
 
 from .. import conf
 from ..eventlog.statuses import ACTIVE_RUN, TERMINAL_RUN, StepStatus, WaitStatus
@@ -33,6 +35,14 @@ class PinnedManager(models.Manager[_M_co]):
         return self._db or str(conf.settings.DATABASE)
 
 
+def attribute_is(key: str, value: str, alias: str) -> models.Q:
+    """The condition that a run on this database carries the attribute; through the GIN index where there is one."""
+    if connections[alias].features.supports_json_field_contains:
+        return models.Q(attributes__contains={key: value})
+    # a transform, and not attributes__<key>: the key may hold "__"
+    return models.Q(Exact(KeyTextTransform(key, "attributes"), value))
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def active(self) -> Self:
         """Runs that have not ended."""
@@ -49,18 +59,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Runs parked because the code at hand does not fit their log."""
         return self.active().exclude(blocked_reason="")
 
-    def with_attributes(self, **attributes: str) -> Self:
+    def with_attributes(self, /, **attributes: str) -> Self:
         """Runs that carry all these attributes."""
-        found = self
-        for key, value in attributes.items():
-            if self._has_containment():
-                found = found.filter(attributes__contains={key: value})
-            else:
-                found = found.filter(**{f"attributes__{key}": value})
-        return found
-
-    def _has_containment(self) -> bool:
-        return bool(connections[self.db].features.supports_json_field_contains)
+        return self.filter(*(attribute_is(key, value, self.db) for key, value in attributes.items()))
 
 
 class StepQuerySet(models.QuerySet["Step"]):

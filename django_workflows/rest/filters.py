@@ -8,7 +8,7 @@ from django.http import QueryDict
 from rest_framework.exceptions import ValidationError
 
 from ..eventlog.statuses import RunStatus
-from ..models.querysets import RunQuerySet
+from ..inspection.run_filter import RunFilter, parse_attribute
 from . import schemas
 
 STATUSES = [status.value for status in RunStatus]
@@ -24,26 +24,19 @@ PARAMETERS = [
 DATA = schemas.query("data", "`none` leaves the payloads out.", enum=["none", "all"])
 
 
-def filter_runs(runs: RunQuerySet, given: QueryDict) -> RunQuerySet:
-    """The runs that the query string asks for.
+def read_filter(given: QueryDict) -> RunFilter:
+    """What the query string asks for.
 
     Raises:
         ValidationError: a filter cannot be read.
     """
-    if statuses := given.getlist("status"):
-        runs = runs.filter(status__in=[_status(text) for text in statuses])
-    if workflows := given.getlist("workflow"):
-        runs = runs.filter(workflow__in=[_clean("workflow", text) for text in workflows])
-    for text in given.getlist("attribute"):
-        key, equals, value = _clean("attribute", text).partition("=")
-        if not equals or not key:
-            raise _invalid("attribute", "It has the form key=value.")
-        runs = runs.with_attributes(**{key: value})
-    if (since := given.get("since")) is not None:
-        runs = runs.filter(created_at__gte=_moment("since", since))
-    if (until := given.get("until")) is not None:
-        runs = runs.filter(created_at__lt=_moment("until", until))
-    return runs
+    return RunFilter(
+        statuses=[_status(text) for text in given.getlist("status")],
+        workflows=[_clean("workflow", text) for text in given.getlist("workflow")],
+        attributes=_attributes(given.getlist("attribute")),
+        since=_moment("since", given.get("since")),
+        until=_moment("until", given.get("until")),
+    )
 
 
 def wants_data(given: QueryDict) -> bool:
@@ -68,13 +61,22 @@ def _status(text: str) -> str:
     return text
 
 
+def _attributes(texts: list[str]) -> dict[str, str]:
+    try:
+        return dict(parse_attribute(_clean("attribute", text)) for text in texts)
+    except ValueError:
+        raise _invalid("attribute", "It has the form key=value.") from None
+
+
 def _clean(name: str, text: str) -> str:
     if "\x00" in text or (not text.isprintable() and any(0xD800 <= ord(char) <= 0xDFFF for char in text)):
         raise _invalid(name, "It contains a character that no run has.")
     return text
 
 
-def _moment(name: str, text: str) -> datetime:
+def _moment(name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
     try:
         # In a query string, a "+" that was not escaped arrives as a blank.
         moment = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
@@ -89,4 +91,4 @@ def _invalid(name: str, sentence: str) -> ValidationError:
     return ValidationError({name: [sentence]})
 
 
-__all__ = ["DATA", "PARAMETERS", "filter_runs", "read_index", "wants_data"]
+__all__ = ["DATA", "PARAMETERS", "read_filter", "read_index", "wants_data"]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from django.db.models import Q
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
+
+from ..inspection.keyset import LOG_ORDER, NEWEST_FIRST, Order
 
 CURSOR, PAGE_SIZE = "cursor", "page_size"
 DEFAULT_SIZE, MAX_SIZE = 100, 500
@@ -45,31 +46,18 @@ _READERS: dict[str, Callable[[Any], Any]] = {"created_at": _read_time, "sequence
 
 
 class KeysetPagination(BasePagination):
-    """``{next, previous, results}`` like DRF's cursor pagination, for a unique order over several columns.
+    """``{next, previous, results}`` like DRF's cursor pagination, for a unique order over several columns."""
 
-    ``columns`` are compared as a tuple; ``descending`` turns the order round. Rows that are added meanwhile never move
-    those that a client has yet to see.
-    """
-
-    columns: Sequence[str] = ("sequence",)
-    descending = False
+    order: ClassVar[Order]
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
         size = self._size(request)
         backwards, position = self._decode(request.query_params.get(CURSOR))
-        falling = self.descending != backwards
-        if position is not None:
-            queryset = queryset.filter(_beyond(self.columns, position, falling=falling))
-        order = [f"-{column}" if falling else column for column in self.columns]
-        found = list(queryset.order_by(*order)[: size + 1])
-        more, page = len(found) > size, found[:size]
-        if backwards:
-            page.reverse()
-        has_next, has_previous = (True, more) if backwards else (more, position is not None)
-        self.next_cursor = self._encode(False, page[-1]) if page and has_next else None
-        self.previous_cursor = self._encode(True, page[0]) if page and has_previous else None
-        return page
+        page = self.order.page(queryset, size, position, backwards=backwards)
+        self.next_cursor = self._encode(False, page.rows[-1]) if page.rows and page.has_next else None
+        self.previous_cursor = self._encode(True, page.rows[0]) if page.rows and page.has_previous else None
+        return page.rows
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(
@@ -98,7 +86,7 @@ class KeysetPagination(BasePagination):
         return min(int(text), MAX_SIZE)
 
     def _encode(self, backwards: bool, row: Any) -> str:
-        values = [_WRITERS.get(column, lambda value: value)(getattr(row, column)) for column in self.columns]
+        values = [_WRITERS.get(column, lambda value: value)(getattr(row, column)) for column in self.order.columns]
         text = json.dumps([int(backwards), *values], separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -108,9 +96,9 @@ class KeysetPagination(BasePagination):
         try:
             padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
             backwards, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-            if backwards not in (0, 1) or len(values) != len(self.columns):
+            if backwards not in (0, 1) or len(values) != len(self.order.columns):
                 raise ValueError("another order's cursor")
-            read = [_READERS[column](value) for column, value in zip(self.columns, values, strict=True)]
+            read = [_READERS[column](value) for column, value in zip(self.order.columns, values, strict=True)]
         except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
             raise ValidationError({CURSOR: ["This is no cursor of this list."]}) from None
         return bool(backwards), read
@@ -122,24 +110,13 @@ class KeysetPagination(BasePagination):
         return replace_query_param(remove_query_param(url, CURSOR), CURSOR, cursor)
 
 
-def _beyond(columns: Sequence[str], position: Sequence[Any], *, falling: bool) -> Q:
-    """Rows after ``position`` in the order of ``columns``; the first one is bounded alone, which an index can use."""
-    beyond, until = ("lt", "lte") if falling else ("gt", "gte")
-    if len(columns) == 1:
-        return Q(**{f"{columns[0]}__{beyond}": position[0]})
-    rest = _beyond(columns[1:], position[1:], falling=falling)
-    strictly = Q(**{f"{columns[0]}__{beyond}": position[0]})
-    return Q(**{f"{columns[0]}__{until}": position[0]}) & (strictly | rest)
-
-
 class NewestFirst(KeysetPagination):
     """Runs: newest first."""
 
-    columns = ("created_at", "id")
-    descending = True
+    order = NEWEST_FIRST
 
 
 class LogOrder(KeysetPagination):
     """What belongs to one run: in the order of its log."""
 
-    columns = ("sequence",)
+    order = LOG_ORDER

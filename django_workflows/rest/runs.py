@@ -12,7 +12,6 @@ from .. import api
 from ..authoring.registry import find_workflow
 from ..authoring.runtime import StartOptions
 from ..models import Run
-from ..models.querysets import RunQuerySet
 from . import filters, serializers
 from .base import ApiView
 from .pagination import NewestFirst
@@ -45,7 +44,7 @@ class RunList(ApiView):
     def get(self, request: Request) -> Response:
         """Runs, newest first."""
         data = filters.wants_data(request.query_params)
-        runs: RunQuerySet = filters.filter_runs(RunQuerySet(Run, using=rows(Run).db), request.query_params)
+        runs = filters.read_filter(request.query_params).runs()
         found = visible_runs(request, self.get_permissions(), runs)
         found = with_text(found, *PAYLOADS) if data else found.defer(*PAYLOADS)
         page = self.paginate_queryset(found)

@@ -48,7 +48,7 @@ def erase(attributes: dict[str, str], *, limit: int | None = None) -> Erasure:
     if not attributes:
         raise ValueError("Say by which attribute to erase: customer=c1. Without one, every run would be erased.")
     found = Erasure([], [])
-    rows = Run.objects.with_attributes(**attributes).order_by("pk").values_list("pk", flat=True)
+    rows = Run.objects.all().with_attributes(**attributes).order_by("pk").values_list("pk", flat=True)
     for run_id in list(rows[:limit] if limit is not None else rows):
         _erase_family(run_id, found)
     return found

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from .. import conf
+from ..inspection.workers import OVERDUE_AFTER
 from ..models import Outbox, Run
 from ..services.children import current_children
 from .fold import same
-from .liveness_rules import OVERDUE_AFTER
 from .violation import LoggedEvent, Subject, Violation
 
 
@@ -51,7 +51,7 @@ def check_silence(subject: Subject) -> Iterator[Violation]:
     told = {event.record.payload["child"] for event in subject.created("child_completed", "child_failed")}
     if subject.ended or not started - told:
         return
-    since = subject.now - timedelta(seconds=OVERDUE_AFTER + conf.settings.POLL_INTERVAL)
+    since = subject.now - OVERDUE_AFTER - timedelta(seconds=conf.settings.POLL_INTERVAL)
     ended = Run.objects.ended().filter(pk__in=started - told, completed_at__lt=since)
     went_on = Run.objects.filter(continued_from__in=started - told).values("continued_from")
     on_their_way = set(Outbox.objects.filter(target=subject.run.id).values_list("run_id", flat=True))

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from .. import conf
-from ..models import Run, Worker
+from ..inspection.workers import OVERDUE_AFTER, Liveness, live_workers, liveness, serves
+from ..models import Worker
 from .violation import Subject, Violation
-
-#: how long something may be overdue, in seconds, before it counts as forgotten
-OVERDUE_AFTER = 10.0
 
 
 def check_wake(subject: Subject) -> Iterator[Violation]:
@@ -35,20 +33,24 @@ def check_owner(subject: Subject) -> Iterator[Violation]:
     run = subject.run
     if subject.ended or run.blocked_reason:
         return
-    patience = timedelta(seconds=OVERDUE_AFTER + conf.settings.POLL_INTERVAL)
-    if _is_overdue(run.wake_at, subject.now - patience) and _has_worker(run, run.queue):
+    patience = OVERDUE_AFTER + timedelta(seconds=conf.settings.POLL_INTERVAL)
+    if _is_overdue(run.wake_at, subject.now - patience) and _workers(subject, run.queue):
         yield subject.violation(8, f"the run has been due since {run.wake_at and run.wake_at.isoformat()}")
     dead = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT) + patience
     for step in subject.steps:
         if (
             step.status == "pending"
             and _is_overdue(step.available_at, subject.now - dead)
-            and _is_idle(run, step.queue)
+            and _is_idle(subject, step.queue)
         ):
             yield subject.violation(
                 8, f"{step.correlation_id} has been claimable since {step.available_at.isoformat()}"
             )
-        elif step.status == "running" and _is_dead(step.worker_id, subject.now - dead) and _has_worker(run, step.queue):
+        elif (
+            step.status == "running"
+            and _is_gone(step.worker_id, subject.now - patience)
+            and _workers(subject, step.queue)
+        ):
             yield subject.violation(8, f"{step.correlation_id} is running on worker {step.worker_id}, which is gone")
 
 
@@ -56,25 +58,25 @@ def _is_overdue(moment: datetime | None, since: datetime) -> bool:
     return moment is not None and moment < since
 
 
-def _workers(run: Run, queue: str) -> list[Worker]:
-    alive = Worker.objects.alive()
-    return [w for w in alive if run.workflow in w.workflows and (not w.queues or queue in w.queues)]
+def _workers(subject: Subject, queue: str) -> list[Worker]:
+    """Live workers that should take this run, or its steps, from the queue."""
+    live = live_workers(subject.now)
+    return [worker for worker in live if subject.run.workflow in worker.workflows and serves(worker, queue)]
 
 
-def _has_worker(run: Run, queue: str) -> bool:
-    return bool(_workers(run, queue))
-
-
-def _is_idle(run: Run, queue: str) -> bool:
+def _is_idle(subject: Subject, queue: str) -> bool:
     """Whether a worker of this queue has room: a step may wait for long where all slots are taken."""
-    return any(worker.load < worker.concurrency for worker in _workers(run, queue))
+    return any(worker.load < worker.concurrency for worker in _workers(subject, queue))
 
 
-def _is_dead(worker_id: str | None, since: datetime) -> bool:
+def _is_gone(worker_id: str | None, at: datetime) -> bool:
+    """Whether the worker was dead at that time, so that others have had the time since then to give its steps away."""
     worker = Worker.objects.filter(pk=worker_id).first()
-    return (
-        worker is None or worker.heartbeat_at < since or (worker.stopped_at is not None and worker.stopped_at < since)
-    )
+    if worker is None:
+        return True
+    if worker.stopped_at is not None:
+        return bool(worker.stopped_at < at - timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT))
+    return liveness(worker, at) is Liveness.DEAD
 
 
 def check_streams(subject: Subject) -> Iterator[Violation]:

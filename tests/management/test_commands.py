@@ -15,6 +15,7 @@ from django_workflows import api
 from django_workflows.management.subcommands import SUBCOMMANDS
 from django_workflows.models import Event, Run
 from django_workflows.testing import Workflows
+from django_workflows.values import clock
 
 from . import work
 from .conftest import Manage
@@ -126,8 +127,13 @@ class TestList:
         assert self.ids(manage, "--queue", "slow") == [second]
         assert self.ids(manage, "--attribute", "a=1", "--attribute", "b=2") == [third]
         assert self.ids(manage, "--attribute", "a=2") == []
-        Run.objects.filter(pk=first).update(blocked_reason="x")
+        Run.objects.filter(pk=first).update(blocked_reason="x", blocked_until=clock.now())
         assert self.ids(manage, "--blocked") == [first]
+
+    def test_knows_a_workflow_by_its_end_at_a_dot_only(self, workflows: Workflows, manage: Manage) -> None:
+        workflows.start(work.sleeping)
+        assert self.ids(manage, "--workflow", "leeping") == []
+        assert self.ids(manage, "--workflow", "unheard_of") == []
 
     def test_prints_a_line_for_each_run(self, workflows: Workflows, manage: Manage) -> None:
         handle = workflows.start(work.sleeping)

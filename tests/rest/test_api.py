@@ -146,6 +146,7 @@ class TestList:
         assert ids(status=["completed", "running"]) == {first.id, second.id}
         assert ids(attribute=["customer=c1", "kind=a=b"]) == {first.id}
         assert ids(attribute=["customer=c1", "kind=other"]) == set()
+        assert ids(attribute="self=c1") == ids(attribute="runs=c1") == ids(attribute="customer__gt=c1") == set()
         moment = Run.objects.get(pk=second.id).created_at.isoformat()
         assert ids(since=moment) == {second.id}
         assert ids(until=moment) == {first.id}

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from django.core.management.base import CommandError
-
 from django_workflows import api
-from django_workflows.models import Run
+from django_workflows.inspection.run_filter import RunFilter
 
 from ..console import Console
-from .subcommand import Subcommand
+from .subcommand import Subcommand, attribute
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attribute",
         action="append",
+        type=attribute,
         required=True,
         metavar="K=V",
         help="of the runs to erase; repeat it: all must hold",
@@ -25,9 +24,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(console: Console, options: argparse.Namespace) -> int:
-    attributes = dict(_pair(text) for text in options.attribute)
+    attributes = dict(options.attribute)
     if options.dry_run:
-        rows = Run.objects.with_attributes(**attributes)
+        rows = RunFilter(attributes=attributes).runs()
         for run in rows.only("status").order_by("pk"):
             console.line(f"{run.id} {run.status}")
         return 0
@@ -36,13 +35,6 @@ def _run(console: Console, options: argparse.Namespace) -> int:
     for run_id in found.active:
         console.line(console.paint(f"{run_id} was left: it, or a run that it started, has not ended.", "busy"))
     return 1 if found.active else 0
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise CommandError(f"--attribute takes KEY=VALUE, not {text!r}.")
-    return key, value
 
 
 subcommand = Subcommand(

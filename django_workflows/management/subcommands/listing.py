@@ -7,24 +7,25 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from django_workflows.api import inspection
 from django_workflows.eventlog.statuses import RunStatus
+from django_workflows.inspection.run_filter import RunFilter, workflows_called
 from django_workflows.models import Run
 from django_workflows.models.querysets import RunQuerySet
 
 from ..console import Console
 from ..values import clean, shorten, show_moment, show_span
 from .show import STATUS_COLOURS
-from .subcommand import Subcommand, positive, seconds
+from .subcommand import Subcommand, attribute, positive, seconds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--status", action="append", choices=[s.value for s in RunStatus], help="repeat it for several")
     parser.add_argument("--workflow", metavar="NAME", help="the workflow's full name, or its end")
     parser.add_argument("--queue", metavar="Q")
-    parser.add_argument("--attribute", action="append", default=[], metavar="K=V", help="repeat it: all must hold")
+    parser.add_argument(
+        "--attribute", action="append", type=attribute, default=[], metavar="K=V", help="repeat it: all must hold"
+    )
     parser.add_argument("--since", type=seconds, metavar="AGE", help="created in the last 90 seconds, 5m, 7d …")
     parser.add_argument("--blocked", action="store_true", help="only runs that are parked")
     parser.add_argument("--limit", type=positive, default=20, metavar="N", help="newest first (default: 20)")
@@ -54,26 +55,16 @@ def _colour(run: Run) -> str:
 
 
 def _chosen(options: argparse.Namespace) -> RunQuerySet:
-    runs: RunQuerySet = Run.objects.all()
-    if options.blocked:
-        runs = runs.blocked()
-    if options.status:
-        runs = runs.filter(status__in=options.status)
-    if options.workflow:
-        exact = runs.filter(workflow=options.workflow)
-        runs = exact if exact.exists() else runs.filter(workflow__endswith=f".{options.workflow}")
-    if options.queue:
-        runs = runs.filter(queue=options.queue)
-    if options.since is not None:
-        runs = runs.filter(created_at__gte=inspection.now() - timedelta(seconds=options.since))
-    return runs.with_attributes(**dict(_pair(text) for text in options.attribute)) if options.attribute else runs
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise CommandError(f"--attribute takes key=value, not {text!r}.")
-    return key, value
+    if options.workflow and not workflows_called(options.workflow):
+        return Run.objects.none()
+    return RunFilter(
+        statuses=options.status or (),
+        workflows=workflows_called(options.workflow) if options.workflow else (),
+        queues=[options.queue] if options.queue else (),
+        attributes=dict(options.attribute),
+        since=None if options.since is None else inspection.now() - timedelta(seconds=options.since),
+        blocked=options.blocked,
+    ).runs()
 
 
 def _as_json(run: Run) -> dict[str, Any]:

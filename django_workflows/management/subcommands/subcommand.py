@@ -10,6 +10,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from django_workflows.inspection.run_filter import parse_attribute
+from django_workflows.values.durations import parse
+
 from ..console import Console
 
 
@@ -28,10 +31,6 @@ class Subcommand:
         return f"{self.summary}\n\n{self.details}".strip()
 
 
-def no_arguments(parser: argparse.ArgumentParser) -> None:
-    """A subcommand that takes none."""
-
-
 def positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -41,10 +40,16 @@ def positive(text: str) -> int:
 
 def seconds(text: str) -> float:
     """A duration in any form that ``sleep()`` takes as text: ``90``, ``5m``, ``1h 30m``."""
-    from django_workflows.values.durations import parse
-
     try:
         return parse(float(text) if text.replace(".", "", 1).isdigit() else text).total_seconds()
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def attribute(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``, as ``--attribute`` takes it."""
+    try:
+        return parse_attribute(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

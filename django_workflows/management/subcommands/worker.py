@@ -35,7 +35,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(console: Console, options: argparse.Namespace) -> int:
     from django_workflows.workers.supervisor import Supervisor, WorkerOptions
 
-    if not hasattr(__import__("os"), "fork"):
+    if sys.platform == "win32":
         raise CommandError("A worker needs fork(): run it on Linux, macOS or in WSL.")
     _show_logs(options.verbosity)
     worker_options = WorkerOptions(
