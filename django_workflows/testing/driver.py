@@ -1,7 +1,7 @@
-"""A worker in the calling thread: the production advancer and executor, one round at a time.
+"""A worker in the calling thread: the production turns and attempts, one round at a time.
 
 What differs from ``workers.process``: turns use the caller's connection, attempts run here and in order, nothing waits,
-and time is moved by whoever drives. What is the same: everything else.
+and time is moved by the caller. What is the same: everything else.
 """
 
 from __future__ import annotations
@@ -68,24 +68,18 @@ class Driver:
         self.repeated: Counter[str] = Counter()
         self._unrecorded: list[str] = []
         self.disturbed = False
-        self._watchdog = Watchdog()
+        self.watchdog = Watchdog()
         self._employ()
 
     def _employ(self) -> None:
         self.worker_id = ids.worker_id()
-        self.advancer = Advancer(
-            self.worker_id,
-            self.scope,
-            slots=Slots(_SLOTS),
-            begin=self._begin,
-            watchdog=self._watchdog,
-            connection=BorrowedConnection(),
-        )
-        self.executor = InlineExecutor(self.advancer)
+        self.slots = Slots(_SLOTS)
+        self.advancer = Advancer(self, BorrowedConnection())
+        self.executor = InlineExecutor(self.advancer, self.slots)
         self._registered = False
 
-    def _begin(self, attempt: Attempt) -> None:
-        self.executor.begin(attempt)
+    def wake(self) -> None:
+        """The next round takes the turn in any case."""
 
     def _register(self) -> None:
         if self._registered:
@@ -126,7 +120,7 @@ class Driver:
                 return True
         moments = (survey.next_run, survey.next_step, survey.next_tick)
         due = any(moment is not None and moment <= survey.now for moment in moments)
-        return due or survey.outbox_pending or self.advancer.has_news
+        return due or survey.outbox_pending or not self.advancer.inbox.is_empty
 
     def _run(self, attempt: Attempt) -> None:
         if not attempt.cancelled:
@@ -147,12 +141,12 @@ class Driver:
             self.advancer.bodies.clear()
 
     def _survey(self) -> Survey:
-        in_hand = [(attempt.step.id, attempt.number) for attempt in self.advancer.in_hand.values()]
+        in_flight = [(attempt.step.id, attempt.number) for attempt in self.advancer.in_flight.values()]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
         execute = self.advancer.connection.execute
-        survey = claims.survey(self.scope, self.worker_id, in_hand, timeout, execute)
+        survey = claims.survey(self.scope, self.worker_id, in_flight, timeout, execute)
         for step_id in survey.lapsed:
-            self.advancer.in_hand[step_id].cancel()
+            self.executor.cancel(self.advancer.in_flight[step_id])
         return survey
 
     def _position(self) -> int:
@@ -176,7 +170,7 @@ class Driver:
         """Set the clock to ``moment``, unless it is later already. The worker shows that it lives."""
         clock.advance(max(timedelta(0), moment - database.now()))
         if self._registered:
-            worker_rows.beat(self.worker_id, len(self.advancer.in_hand))
+            worker_rows.beat(self.worker_id, len(self.advancer.in_flight))
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

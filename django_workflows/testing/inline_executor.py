@@ -8,24 +8,20 @@ from datetime import datetime, timedelta
 
 from asgiref.sync import async_to_sync
 
-from ..serialization import encode_error
 from ..store import database
-from ..workers.attempts.attempts import AlreadyRecorded, Attempt, Failed, Outcome
-from ..workers.attempts.executor import Executor, run_attempt
-from ..workers.turn.advancer import Advancer
+from ..workers.attempts.attempts import AlreadyRecorded, Attempt, Outcome
+from ..workers.attempts.pipeline import arun_attempt, run_attempt, timed_out
+from ..workers.attempts.slots import Slots
+from ..workers.executors.protocol import Turns
 from . import mocks
 from .transactions import autocommit, commits, kept_open
 
 
-def _nothing() -> None:
-    pass
-
-
-class InlineExecutor(Executor):
+class InlineExecutor:
     """``waiting``: attempts that have begun, each with the time at which a mocked step has taken its time."""
 
-    def __init__(self, advancer: Advancer) -> None:
-        super().__init__(advancer.report, advancer.slots, _nothing, _nothing)
+    def __init__(self, turns: Turns, slots: Slots) -> None:
+        self._turns, self._slots = turns, slots
         self.waiting: list[tuple[datetime, Attempt]] = []
         #: how the last attempt went
         self.last: Outcome | None = None
@@ -33,6 +29,9 @@ class InlineExecutor(Executor):
     def begin(self, attempt: Attempt) -> None:
         attempt.inline = True  # its chunks go through this thread's connection
         self.waiting.append((database.now() + self._busy_for(attempt), attempt))
+
+    def cancel(self, attempt: Attempt) -> None:
+        attempt.cancelled = True
 
     @staticmethod
     def _busy_for(attempt: Attempt) -> timedelta:
@@ -53,31 +52,21 @@ class InlineExecutor(Executor):
 
     def run(self, attempt: Attempt) -> None:
         """Run the attempt and report how it went. ``def`` and ``async def`` steps see the test's transaction."""
-        definition = attempt.definition
-        with self._lock:
-            self._running[attempt] = None
-        if attempt.cancelled:  # a mocked step that was taking its time when nobody wanted it any more
-            self._end(AlreadyRecorded(attempt))
-            return
-        takes, limit = mocks.takes(definition), definition.timeout
+        self.last = self._run(attempt)
+        self._slots.free_slots()
+        self._turns.report(self.last)
+
+    def _run(self, attempt: Attempt) -> Outcome:
+        takes, limit = mocks.takes(attempt.definition), attempt.definition.timeout
+        if attempt.cancelled:  # a mocked step that was taking its time when its outcome was not wanted any more
+            return AlreadyRecorded(attempt)
         if limit is not None and takes > limit:
-            self._end(self._timed_out(attempt, limit))
-            return
-        if limit is not None:
-            attempt.deadline = time.monotonic() + limit.total_seconds()
+            return timed_out(attempt)
+        deadline = None if limit is None else time.monotonic() + limit.total_seconds()
         with kept_open(), commits(), autocommit():
-            if definition.is_async:
+            if attempt.definition.is_async:
                 # sync_to_async(), and with it the ORM, comes back to this thread and so to the test's connection
-                contextvars.Context().run(async_to_sync(self._run_async), attempt)
-            else:
-                outcome = run_attempt(attempt)
-                self.look_at_the_clock()
-                self._end(outcome)
-
-    def _end(self, outcome: Outcome) -> None:
-        self.last = outcome
-        super()._end(outcome)
-
-    @staticmethod
-    def _timed_out(attempt: Attempt, limit: timedelta) -> Outcome:
-        return Failed(attempt, encode_error(TimeoutError(f"The step did not return within {limit}.")))
+                return contextvars.Context().run(async_to_sync(arun_attempt), attempt)
+            outcome = run_attempt(attempt)
+        late = deadline is not None and time.monotonic() >= deadline
+        return timed_out(attempt) if late and not isinstance(outcome, AlreadyRecorded) else outcome

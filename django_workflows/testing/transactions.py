@@ -16,7 +16,7 @@ from unittest import mock
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..workers.attempts import executor
+from ..workers.attempts import pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -101,5 +101,5 @@ def _marking(depths: dict[str, int]) -> Callable[..., Any]:
 @contextmanager
 def kept_open() -> Iterator[None]:
     """Connections stay open in the block: attempts close old ones, and an open transaction looks like one to them."""
-    with mock.patch.object(executor, "close_old_connections"):
+    with mock.patch.object(pipeline, "close_old_connections"):
         yield

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError, InterfaceError, connections
 
@@ -22,33 +22,33 @@ from ..store.claims import Survey, WorkerScope
 from ..store.code_version import code_version
 from ..upkeep import retention, worker_rows
 from ..values import clock, ids
-from .attempts.attempts import Attempt
-from .attempts.executor import Executor
 from .attempts.slots import Slots
+from .executors.dispatcher import Dispatcher
 from .link.doorbell import Doorbell
 from .link.watchdog import Watchdog
-from .turn.adoption import adopt_started
+from .turn.adoption import adopt_started_attempts
 from .turn.advancer import MIN_CLAIM, Advancer, ConnectionLostError
-from .turn.bodies import until
 
 logger = logging.getLogger(__name__)
 
-#: seconds after which a worker looks around when a ring has brought it something: there may be steps to claim, too
+#: seconds after which a worker surveys when a NOTIFY has brought it something: there may be steps to claim, too
 SOON = 0.05
-#: seconds that a turn waits for others to come in, where many runs are under way
-GATHER = 0.001
-#: seconds between the first sign of another worker's death and the second, on which its steps are given away
+#: seconds that a turn waits for more outcomes to come in, where many runs are under way
+GATHER_TIME = 0.001
+#: seconds between the first sign of another worker's death and the second, on which its steps are released
 CONFIRM_TIME = 0.2
 #: seconds that the others get to come back after an outage of the database
 RETURN_TIME = 5.0
-#: seconds between two rounds of housekeeping that nobody waits for
-HOUSEKEEPING = 60.0
+#: seconds between two rounds of housekeeping that no run waits for
+HOUSEKEEPING_INTERVAL = 60.0
+#: seconds that the worker waits before it reconnects: the first time, and at most
+_FIRST_RECONNECT, _LAST_RECONNECT = 0.05, 2.0
 
 
 class WorkerProcess:
-    """Advances runs and executes steps until it is told to stop.
+    """Advances runs and executes steps until :meth:`stop`. To its turns it is :class:`~.turn.worker.Worker`.
 
-    ``queues`` None: all. ``burst``: return when nothing is due or claimable. ``grace``: seconds for the steps in hand.
+    ``queues`` None: all. ``burst``: return when nothing is due or claimable. ``grace``: seconds that running steps get.
     """
 
     def __init__(
@@ -67,20 +67,15 @@ class WorkerProcess:
         self.scope = WorkerScope(queues, tuple(workflow_names()), tuple(step_names()), code_version())
         self.stopping = threading.Event()
         self.doorbell = Doorbell()
-        self.advancer = Advancer(
-            self.worker_id,
-            self.scope,
-            slots=Slots(self.concurrency),
-            begin=self._begin,
-            watchdog=watchdog or Watchdog(),
-        )
-        self.executor = Executor(self.advancer.report, self.advancer.slots, self.advancer.try_turn, self.doorbell.ring)
-        self.advancer.gather = self.doorbell.ring
+        self.slots = Slots(self.concurrency)
+        self.watchdog = watchdog or Watchdog()
+        self.advancer = Advancer(self)
         self.advancer.more_due = True
+        self.executor = Dispatcher(self.slots, self.advancer)
         self._registered = False
-        self._look_at = 0.0
+        self._next_survey_at = 0.0
         self._beat_at = 0.0
-        self._housekeeping_at = time.monotonic() + random.uniform(0, HOUSEKEEPING)  # noqa: S311 - spreads the workers
+        self._housekeeping_at = time.monotonic() + random.uniform(0, HOUSEKEEPING_INTERVAL)  # noqa: S311 - spreads the workers
         self._last_survey: Survey | None = None
         self._surveyed_at = 0.0
         #: when to claim due runs although no slot is free: many need none
@@ -91,36 +86,36 @@ class WorkerProcess:
         self._suspects: dict[str, float] = {}
         self._lost_at = -RETURN_TIME
 
-    def _begin(self, attempt: Attempt) -> None:
-        self.executor.begin(attempt)
-
     def stop(self) -> None:
-        """Stop claiming, finish or hand back the steps in hand, end. Safe from a signal handler."""
+        """Stop claiming, let running steps finish or release them, end. Safe from a signal handler."""
         self.stopping.set()
+        self.doorbell.ring()
+
+    def wake(self) -> None:
         self.doorbell.ring()
 
     # --- the main loop -----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Work until told to stop; reconnect for ever while the database is away."""
+        """Work until :meth:`stop` is called; reconnect indefinitely while the database is away."""
         orm_guard.install()
-        pause = 0.05
+        pause = _FIRST_RECONNECT
         try:
             while not self.stopping.is_set():
                 try:
                     self._open()
                     idle = self._round()
-                    pause = 0.05
+                    pause = _FIRST_RECONNECT
                     if idle and self.burst and self._finished():
                         break
                 except (ConnectionLostError, DatabaseError, InterfaceError, OSError) as error:
                     self._lose(error)
                     self.stopping.wait(pause)
-                    pause = min(pause * 2, 2.0)
+                    pause = min(pause * 2, _LAST_RECONNECT)
                     self.advancer.more_due = True
                     continue
                 if idle:
-                    self.doorbell.wait(self._patience())
+                    self.doorbell.wait(self._longest_wait())
         finally:
             self._close()
 
@@ -147,29 +142,29 @@ class WorkerProcess:
     def _round(self) -> bool:
         """One round: what has come in, what is due, what time asks for. True: the loop may wait."""
         if self.advancer.uncertain:
-            self._reconcile()
-        self.executor.look_at_the_clock()
-        if self.advancer.crowded:
-            self.advancer.all_reported.wait(GATHER)
+            self._adopt()
+        self.executor.check_deadlines()
+        if self.advancer.is_load_high:
+            self.advancer.all_reported.wait(GATHER_TIME)
             self.doorbell.wait(0)  # what others have rung for meanwhile
         rung_for = self.doorbell.heard()
         if rung_for is None or len(rung_for) > MIN_CLAIM or self._is_due():
             self.advancer.more_due = True
-        claim = self.advancer.more_due and (self.advancer.room > 0 or time.monotonic() >= self._claim_at)
+        claim = self.advancer.more_due and (self.slots.free > 0 or time.monotonic() >= self._claim_at)
         limit = self.advancer.claim_limit
         claimed = self.advancer.turn(claim=claim, rung_for=rung_for or ())
         if claim:
             self.advancer.more_due = claimed >= limit
             self._claim_at = time.monotonic() + SOON
-            self._look_at = min(self._look_at, self._claim_at)
+            self._next_survey_at = min(self._next_survey_at, self._claim_at)
             if not claimed or time.monotonic() >= self._steps_at:  # due runs must not starve pending steps
                 self._steps_at = time.monotonic() + SOON
                 if self.advancer.claim_steps():
                     self.advancer.more_due = True
-        if time.monotonic() >= self._look_at:
+        if time.monotonic() >= self._next_survey_at:
             self._survey()
         self._upkeep()
-        return not (self.advancer.more_due and self.advancer.room)
+        return not (self.advancer.more_due and self.slots.free)
 
     def _is_due(self) -> bool:
         """Whether time alone has made something due since the last look."""
@@ -177,39 +172,39 @@ class WorkerProcess:
         if survey is None:
             return False
         now = survey.now + timedelta(seconds=time.monotonic() - self._surveyed_at)
-        moments = (survey.next_run, survey.next_step if self.advancer.room else None)
+        moments = (survey.next_run, survey.next_step if self.slots.free else None)
         if any(moment is not None and moment <= now for moment in moments):
-            self._last_survey = None  # looked at: the next look says what follows
-            self._look_at = min(self._look_at, time.monotonic() + 0.05)
+            self._last_survey = None  # used: the next one says what follows
+            self._next_survey_at = min(self._next_survey_at, time.monotonic() + 0.05)
             return True
         return False
 
-    def _patience(self) -> float:
+    def _longest_wait(self) -> float:
         """Seconds that the loop may wait when nothing rings."""
         now = time.monotonic()
-        waits = [self._look_at - now, self._beat_at - now, self.executor.next_deadline()]
-        if (at := self.advancer.next_deferred) is not None:
+        waits = [self._next_survey_at - now, self._beat_at - now, self.executor.next_deadline()]
+        if (at := self.advancer.inbox.next_deferred) is not None:
             waits.append(at - now)
         if self.advancer.more_due:
             waits.append(self._claim_at - now)
-        waits.append(until(self.advancer.bodies.next_due(), self.advancer.connection.now()))
+        waits.append(_seconds_until(self.advancer.bodies.next_due(), self.advancer.connection.now()))
         if (survey := self._last_survey) is not None:
             passed = now - self._surveyed_at
-            moments = (survey.next_run, survey.next_step if self.advancer.room else None)
-            waits += [seconds - passed for m in moments if (seconds := until(m, survey.now)) is not None]
+            moments = (survey.next_run, survey.next_step if self.slots.free else None)
+            waits += [seconds - passed for m in moments if (seconds := _seconds_until(m, survey.now)) is not None]
         return max(0.0, min(wait for wait in waits if wait is not None))
 
-    # --- looking around ----------------------------------------------------------------------------------------------
+    # --- the survey --------------------------------------------------------------------------------------------------
 
     def _survey(self) -> Survey:
-        in_hand = [(a.step.id, a.number) for a in list(self.advancer.in_hand.values())]
+        in_flight = [(a.step.id, a.number) for a in list(self.advancer.in_flight.values())]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
         # not while another thread has the turn: the connection is its
         with self.advancer.paused(), self.advancer.connection.lent():
-            survey = claims.survey(self.scope, self.worker_id, in_hand, timeout, self.advancer.connection.execute)
+            survey = claims.survey(self.scope, self.worker_id, in_flight, timeout, self.advancer.connection.execute)
             self.advancer.connection.set_clock(survey.now)
         self._last_survey, self._surveyed_at = survey, time.monotonic()
-        self._look_at = self._surveyed_at + conf.settings.POLL_INTERVAL
+        self._next_survey_at = self._surveyed_at + conf.settings.POLL_INTERVAL
         dead = self._surely_dead(survey.dead_workers)
         if dead and worker_rows.rescue(dead):
             self.advancer.more_due = True
@@ -217,8 +212,8 @@ class WorkerProcess:
             outbox.flush_outbox()
         self._make_ticks(survey)
         for step_id in survey.lapsed:
-            if (attempt := self.advancer.in_hand.get(step_id)) is not None:
-                attempt.cancel()
+            if (attempt := self.advancer.in_flight.get(step_id)) is not None:
+                self.executor.cancel(attempt)
         return survey
 
     def _make_ticks(self, survey: Survey) -> None:
@@ -228,7 +223,7 @@ class WorkerProcess:
         wait = (survey.next_tick - survey.now).total_seconds()
         if wait <= 0 and ticks.make_due(self.scope.workflows):
             self.advancer.more_due = True
-        self._look_at = min(self._look_at, self._surveyed_at + max(wait, SOON))
+        self._next_survey_at = min(self._next_survey_at, self._surveyed_at + max(wait, SOON))
 
     def _surely_dead(self, worker_ids: Sequence[str]) -> list[str]:
         """Those that look dead twice. After an outage that this worker has seen itself, all others may take time to return."""
@@ -238,7 +233,7 @@ class WorkerProcess:
             return []
         dead = [pk for pk, since in self._suspects.items() if now - since >= CONFIRM_TIME]
         if len(dead) < len(self._suspects):
-            self._look_at = min(self._look_at, now + CONFIRM_TIME)
+            self._next_survey_at = min(self._next_survey_at, now + CONFIRM_TIME)
         return dead
 
     def _upkeep(self) -> None:
@@ -252,27 +247,27 @@ class WorkerProcess:
             )
         if now >= self._beat_at:
             self._beat_at = now + conf.settings.HEARTBEAT_INTERVAL
-            if not worker_rows.beat(self.worker_id, len(self.advancer.in_hand)):
+            if not worker_rows.beat(self.worker_id, len(self.advancer.in_flight)):
                 self._begin_again()
         if now >= self._housekeeping_at:
-            self._housekeeping_at = now + HOUSEKEEPING
+            self._housekeeping_at = now + HOUSEKEEPING_INTERVAL
             worker_rows.rescue_orphans()
             worker_rows.forget_workers()
             retention.prune(limit=1000)
 
     def _begin_again(self) -> None:
-        """The others took this process for dead and have given its steps away: go on under a new name."""
-        logger.warning("Worker %s was taken for dead; it goes on as a new one.", self.worker_id)
-        for attempt in list(self.advancer.in_hand.values()):
-            attempt.cancel()
+        """The others took this process for dead and have released its steps: continue under a new name."""
+        logger.warning("Worker %s was taken for dead; it continues as a new one.", self.worker_id)
+        for attempt in list(self.advancer.in_flight.values()):
+            self.executor.cancel(attempt)
         self.worker_id = ids.worker_id()
         self.advancer.rename(self.worker_id)
         self._registered = False
 
-    def _reconcile(self) -> None:
+    def _adopt(self) -> None:
         """After a lost connection: attempts that a commit started without our hearing of it begin now."""
         self.advancer.uncertain = False
-        adopt_started(self.advancer, self._begin)
+        adopt_started_attempts(self.advancer)
 
     def _lose(self, error: Exception) -> None:
         logger.warning(
@@ -282,12 +277,12 @@ class WorkerProcess:
         self.advancer.disconnect()
         self.doorbell.check()  # it may live, and then its lock shows the others that this process does
         self._last_survey = None
-        self._look_at = 0.0
+        self._next_survey_at = 0.0
         connections.close_all()
 
     def _finished(self) -> bool:
-        """In burst mode: nothing is due, claimable or in hand."""
-        if self.advancer.in_hand or self.advancer.has_news:
+        """In burst mode: nothing is due, claimable or in flight."""
+        if self.advancer.in_flight or not self.advancer.inbox.is_empty:
             return False
         survey = self._survey()
         now = survey.now
@@ -299,15 +294,15 @@ class WorkerProcess:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        """Give the steps in hand their grace, hand back the rest, and leave."""
-        self.advancer.draining = True
+        """Give running steps their grace, release the rest, and leave."""
+        self.slots.close()
         deadline = time.monotonic() + self.grace
         with suppress(ConnectionLostError, DatabaseError, InterfaceError):
-            while self.advancer.in_hand and time.monotonic() < deadline:
+            while self.advancer.in_flight and time.monotonic() < deadline:
                 self.advancer.turn(claim=False)
-                if self.advancer.in_hand:
+                if self.advancer.in_flight:
                     self.doorbell.wait(min(0.2, deadline - time.monotonic()))
-            self.executor.hand_back()
+            self.executor.release_all()
             self.advancer.turn(claim=False)
             if self._registered:
                 worker_rows.stop_worker(self.worker_id)
@@ -315,6 +310,11 @@ class WorkerProcess:
         self.advancer.connection.close()
         self.doorbell.close()
         connections.close_all()
+
+
+def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
+    """From ``now`` to ``moment``, at least 0; None for None."""
+    return None if moment is None else max(0.0, (moment - now) / timedelta(seconds=1))
 
 
 def install_signals(stop: Callable[[], None]) -> None:

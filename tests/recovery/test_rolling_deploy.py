@@ -9,13 +9,10 @@ import pytest
 from django_workflows import api
 from django_workflows.authoring import registry
 from django_workflows.models import Event, Run
-from django_workflows.store.claims import WorkerScope
-from django_workflows.values import ids
-from django_workflows.workers.attempts.slots import Slots
-from django_workflows.workers.link.watchdog import Watchdog
 from django_workflows.workers.turn.advancer import Advancer
 from tests.recovery import bodies, rolling
 from tests.recovery.rolling_deploy import Figures, finish, load, workers
+from tests.support.lone_worker import LoneWorker
 
 
 @pytest.fixture
@@ -42,15 +39,8 @@ def test_two_versions_share_the_runs_and_neither_breaks_what_the_other_began() -
 
 @pytest.fixture
 def advancer() -> Iterator[Advancer]:
-    """A worker's advancing part, its bodies kept from turn to turn."""
-    scope = WorkerScope(None, tuple(registry.workflow_names()), tuple(registry.step_names()), "v")
-    made = Advancer(
-        ids.worker_id(),
-        scope,
-        slots=Slots(0),
-        begin=lambda attempt: None,
-        watchdog=Watchdog(),
-    )
+    """A worker's turns, its bodies kept from one to the next."""
+    made = LoneWorker(slots=0).advancer
     yield made
     made.bodies.clear()
     made.connection.close()

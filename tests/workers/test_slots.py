@@ -8,30 +8,15 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from django_workflows.authoring.registry import step_names, workflow_names
 from django_workflows.models import Event, Step
 from django_workflows.serialization import Encoded
 from django_workflows.services import runs, steps
-from django_workflows.store.claims import WorkerScope
-from django_workflows.values import ids
-from django_workflows.workers.attempts.attempts import Attempt, Completed
-from django_workflows.workers.attempts.slots import Slots
-from django_workflows.workers.link.watchdog import Watchdog
+from django_workflows.workers.attempts.attempts import Completed
 from django_workflows.workers.turn import locked as module
-from django_workflows.workers.turn.advancer import Advancer, ConnectionLostError
+from django_workflows.workers.turn.advancer import ConnectionLostError
+from tests.support.lone_worker import LoneWorker
 from tests.support.runs import INPUT, started_run, transition
 from tests.workers import bodies
-
-
-def _advancer(begun: list[Attempt], slots: int = 4) -> Advancer:
-    scope = WorkerScope(None, tuple(workflow_names()), tuple(step_names()), "v1")
-    return Advancer(
-        ids.worker_id(),
-        scope,
-        slots=Slots(slots),
-        begin=begun.append,
-        watchdog=Watchdog(),
-    )
 
 
 def _pending_steps(count: int) -> None:
@@ -44,8 +29,8 @@ def _pending_steps(count: int) -> None:
 
 def test_the_slots_of_steps_whose_claim_could_not_be_written_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     _pending_steps(3)
-    begun: list[Attempt] = []
-    advancer = _advancer(begun)
+    worker = LoneWorker(slots=4)
+    advancer, begun = worker.advancer, worker.executor.begun
 
     def broken(*_: Any) -> None:
         raise OperationalError("server closed the connection unexpectedly")
@@ -54,12 +39,12 @@ def test_the_slots_of_steps_whose_claim_could_not_be_written_are_free_again(monk
         patched.setattr(module, "write_rows", broken)
         with pytest.raises(ConnectionLostError):
             advancer.claim_steps()
-    assert advancer.room == 4
+    assert worker.slots.free == 4
     assert not begun
     assert Step.objects.filter(status="pending").count() == 3
     assert advancer.claim_steps()
     assert len(begun) == 3
-    assert advancer.room == 1
+    assert worker.slots.free == 1
     advancer.connection.close()
 
 
@@ -70,12 +55,12 @@ def test_a_connection_lost_between_the_statements_of_a_turn_costs_no_slot_and_no
     """While one statement is with the server, the bodies for the next are driven already and have taken slots."""
     for _ in range(36):
         bodies.adding.start(2)
-    begun: list[Attempt] = []
-    advancer = _advancer(begun, slots=40)
+    worker = LoneWorker(slots=40)
+    advancer, begun = worker.advancer, worker.executor.begun
     advancer.turn()
     assert len(begun) == 36
     for attempt in begun:
-        advancer.slots.free_slot()
+        worker.slots.free_slots()
         advancer.report(Completed(attempt, Encoded("1")))
     begun.clear()
     numbers, send = count(1), advancer.connection.send
@@ -86,7 +71,7 @@ def test_a_connection_lost_between_the_statements_of_a_turn_costs_no_slot_and_no
             return answer
 
         def broken() -> Any:
-            answer()  # it was written, but nobody hears of it
+            answer()  # it was written, but the answer is lost
             advancer.connection.close()
             raise OperationalError("server closed the connection unexpectedly")
 
@@ -97,7 +82,7 @@ def test_a_connection_lost_between_the_statements_of_a_turn_costs_no_slot_and_no
         with pytest.raises(ConnectionLostError):
             advancer.turn()
     assert len(begun) == (lost - 1) * 12
-    assert advancer.slots.free == 40 - len(begun)
+    assert worker.slots.free == 40 - len(begun)
     advancer.turn()
     advancer.connection.close()
     assert Event.objects.filter(type="step_completed").count() == 36

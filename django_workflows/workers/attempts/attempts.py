@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +13,10 @@ from ...store.rows import RunRow, StepRow
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """What the executor is given. ``step`` is the row as it was claimed; its lease is ``worker_id`` + ``number``."""
+    """What an executor is given. ``step`` is the row as it was claimed; its lease is ``worker_id`` + ``number``.
+
+    Times are ``time.monotonic()``.
+    """
 
     step: StepRow
     number: int
@@ -23,14 +25,12 @@ class Attempt:
     workflow_name: str
     run_started_at: datetime
     attributes: dict[str, str]
-    #: ``time.monotonic()`` when it was taken in hand, when it began to run, and when it is overdue
-    taken: float = 0.0
-    began: float = 0.0
+    #: when its worker took it, when its function was called, and when it is overdue
+    taken_at: float = 0.0
+    began_at: float = 0.0
     deadline: float | None = None
-    #: nobody wants its outcome any more
+    #: its outcome is not wanted any more
     cancelled: bool = False
-    #: tells an async attempt; set while it runs
-    interrupt: Callable[[], None] | None = None
     #: its outcome has been taken; a later one is dropped
     reported: bool = False
     #: a test runs it on the test's own connection, which no other thread can use
@@ -40,14 +40,9 @@ class Attempt:
     def run_id(self) -> str:
         return self.step.run_id
 
-    def cancel(self) -> None:
-        """Tell the attempt that nobody wants its outcome any more."""
-        self.cancelled = True
-        if self.interrupt is not None:
-            self.interrupt()
-
 
 def attempt_of(step: StepRow, run: RunRow, definition: Step[..., Any], worker_id: str) -> Attempt:
+    """The attempt that ``step`` has just been started for, with what its function may ask about its run."""
     return Attempt(
         step=step,
         number=step.attempt,
@@ -68,21 +63,28 @@ class Outcome:
 
 @dataclass(slots=True)
 class Completed(Outcome):
+    """The function returned. ``output``: its value, encoded; its size is checked where it is recorded."""
+
     output: Encoded
 
 
 @dataclass(slots=True)
 class Failed(Outcome):
+    """The function raised, or took too long. ``fatal``: no retry, whatever the policy says.
+
+    ``retry_after``: when to try again, in place of the policy's delay.
+    """
+
     error: Encoded
     fatal: bool = False
     retry_after: timedelta | datetime | None = None
 
 
 @dataclass(slots=True)
-class HandedBack(Outcome):
+class Released(Outcome):
     """The attempt could not be carried out here, through no fault of the step: the worker stops, or saving failed.
 
-    ``pause``: seconds before the next attempt, where one at once would fail like this one.
+    ``pause``: seconds before the next attempt, where one made at once would fail like this one.
     """
 
     pause: float = 0.0
@@ -90,4 +92,4 @@ class HandedBack(Outcome):
 
 @dataclass(slots=True)
 class AlreadyRecorded(Outcome):
-    """The step has recorded its end itself (``atomic``), or nobody wants to know any more."""
+    """The step has recorded its end itself (``atomic``), or its outcome is not wanted any more."""

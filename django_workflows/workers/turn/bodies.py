@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ...engine import Execution
 from ...eventlog.commands import Command
@@ -25,12 +25,10 @@ class Body:
         self.entities = entities
         #: commands that the log does not hold yet, because a turn writes a bounded number
         self.undecided: deque[Command] = deque()
+        #: turns that it still goes through its run's lock, since other processes write to the run as well
         self.contended = 0
         #: the time for which the run stands among the timers
         self.timer: datetime | None = None
-
-    def note_contention(self) -> None:
-        self.contended = _CONTENDED_TURNS
 
 
 class Bodies:
@@ -47,6 +45,7 @@ class Bodies:
         return len(self._bodies)
 
     def get(self, run_id: str) -> Body | None:
+        """The cached body of a run, which counts as used now."""
         body = self._bodies.get(run_id)
         if body is not None:
             self._bodies.move_to_end(run_id)
@@ -66,7 +65,7 @@ class Bodies:
             self.close(oldest)
 
     def close(self, body: Body) -> None:
-        """Put a body away. Its ``finally`` blocks run, so that it may hang: the supervisor is to know in which run."""
+        """Discard a body. Its ``finally`` blocks run, so that it may hang: the supervisor must know in which run."""
         self._watchdog.mark(body.entities.run.id)
         try:
             body.execution.close()
@@ -84,12 +83,13 @@ class Bodies:
                 self._contended.popitem(last=False)
 
     def clear(self) -> None:
+        """Forget all bodies: what they stand on may not have been committed, or they are not ours any more."""
         for run_id in list(self._bodies):
             self.drop(run_id)
         self._timers.clear()
 
     def due(self, now: datetime, limit: int) -> list[str]:
-        """Runs whose kept bodies are due by time alone."""
+        """Up to ``limit`` runs whose cached bodies are due by time alone."""
         found: list[str] = []
         while self._timers and self._timers[0][0] <= now and len(found) < limit:
             wake_at, run_id = heapq.heappop(self._timers)
@@ -102,6 +102,7 @@ class Bodies:
         return found
 
     def next_due(self) -> datetime | None:
+        """When the next of them is due; None: none sleeps."""
         while self._timers:
             wake_at, run_id = self._timers[0]
             body = self._bodies.get(run_id)
@@ -111,8 +112,3 @@ class Bodies:
             if body is not None and body.timer == wake_at:
                 body.timer = None
         return None
-
-
-def until(moment: datetime | None, now: datetime) -> float | None:
-    """Seconds from ``now`` to ``moment``, at least 0; None for None."""
-    return None if moment is None else max(0.0, (moment - now) / timedelta(seconds=1))

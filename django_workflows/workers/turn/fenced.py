@@ -1,4 +1,4 @@
-"""Behind the fence: runs whose bodies are at hand, advanced without a lock."""
+"""Optimistic path, fenced by ``last_sequence``: runs whose bodies are cached, advanced without a lock."""
 
 from __future__ import annotations
 
@@ -14,148 +14,143 @@ from ...store.transition import Transition
 from ...store.write import write_rows
 from ..link.connection import AdvancingConnection
 from .bodies import Bodies
-from .outcomes import is_at_hand
-from .settlement import Result, Settling
-from .transition_steps import Advance, NeedsLockError, Work
+from .outcomes import is_lease_cached
+from .settlement import Settlement, unsettled
+from .transition_steps import NeedsLockError, advance, decide, start_steps
+from .work import Work
+from .worker import Worker
 
 #: runs that one statement is for at least, and statements that a turn writes at most
 _CHUNK = 12
 _CHUNKS = 3
 
 
-class _Writing:
-    """Transitions that are being written by one statement; ``answer`` waits until it is done."""
+class _Statement:
+    """What one statement writes; ``answer`` waits until it is done."""
 
-    __slots__ = ("answer", "failure", "results", "written")
+    __slots__ = ("answer", "failure", "works", "written")
 
-    def __init__(self, results: list[Result]) -> None:
-        self.results = results
+    def __init__(self, works: Sequence[Work]) -> None:
+        self.works = works
         self.answer: Callable[[], Sequence[tuple[Any, ...]]] | None = None
+        #: ids of the runs that the fence let through
         self.written: set[str] = set()
         self.failure: Exception | None = None
 
 
 class Fenced:
-    """What cannot be done here, or is refused by the fence, is left to the locked way."""
+    """What cannot be done here, or is refused by the fence, is left to the locked path."""
 
-    def __init__(self, advance: Advance, bodies: Bodies, connection: AdvancingConnection, settling: Settling) -> None:
-        self._advance, self._bodies, self._connection, self._settling = advance, bodies, connection, settling
+    def __init__(self, worker: Worker, bodies: Bodies, connection: AdvancingConnection, settlement: Settlement) -> None:
+        self._worker, self._bodies, self._connection, self._settlement = worker, bodies, connection, settlement
 
     def advance(self, works: Sequence[Work]) -> list[Work]:
-        """Advance the runs whose bodies are at hand, without a lock. Returns the works that need the lock.
+        """Decide, write and settle without a lock. Returns the works that need the lock.
 
         Many are written in a few statements: while the server is busy with one, the bodies for the next are driven and
         the steps of the one before begin.
         """
-        leftover: list[Work] = []
-        upgrades: list[Result] = []
-        unsettled: deque[_Writing] = deque()
+        sent: deque[_Statement] = deque()
         size = max(_CHUNK, -(-len(works) // _CHUNKS))
         try:
-            for start in range(0, len(works), size):
-                results = self._decide_unlocked(works[start : start + size], upgrades, leftover)
-                self._receive(unsettled)
-                unsettled.append(self._send(results))
-                if len(unsettled) > 1:
-                    self._settle_written(unsettled.popleft(), leftover)
-            self._receive(unsettled)
-            while unsettled:
-                self._settle_written(unsettled.popleft(), leftover)
+            for first in range(0, len(works), size):
+                decided = self._decide(works[first : first + size])
+                self._receive(sent)
+                sent.append(self._send(decided))
+                if len(sent) > 1:
+                    self._settle(sent.popleft())
+            self._receive(sent)
+            while sent:
+                self._settle(sent.popleft())
         except BaseException:
-            for writing in unsettled:
-                self._give_up_all(writing, leftover)
+            self._settlement.undo(unsettled(works))
             raise
-        for result in upgrades:
-            self._upgrade(result, leftover)
-        return leftover
+        for work in works:
+            if work.needs_lock:
+                self._finish_under_lock(work)
+        return unsettled(works)
 
-    def _decide_unlocked(self, works: Sequence[Work], upgrades: list[Result], leftover: list[Work]) -> list[Result]:
-        results: list[Result] = []
+    # --- decide ------------------------------------------------------------------------------------------------------
+
+    def _decide(self, works: Sequence[Work]) -> list[Work]:
+        """Drive the cached bodies of these runs. Returns the works that are ready to be written."""
         now = self._connection.now()
         with sandbox.draining():  # nothing in here asks the database
-            for work in works:
-                self._try_unlocked(work, now, results, upgrades, leftover)
-        return results
+            return [work for work in works if self._decide_one(work, now)]
 
-    def _try_unlocked(
-        self, work: Work, now: datetime, results: list[Result], upgrades: list[Result], leftover: list[Work]
-    ) -> None:
+    def _decide_one(self, work: Work, now: datetime) -> bool:
         body = self._bodies.get(work.run_id)
-        if body is None or work.foreign or body.contended:
-            leftover.append(work)
-            return
-        result = Result(work, Transition(body.entities, now), body)
-        if not all(is_at_hand(result.transition, outcome) for outcome in work.outcomes):
-            leftover.append(work)
-            return
+        if body is None or work.needs_catch_up or body.contended:
+            return False
+        transition_ = Transition(body.entities, now)
+        if not all(is_lease_cached(transition_, outcome) for outcome in work.outcomes):
+            return False
+        work.load(transition_, body)
         try:
-            self._advance.arrivals(result.transition, work, locked=False)
-            self._advance.decide(result.transition, body, locked=False)
+            advance(work, self._worker, locked=False)
         except NeedsLockError:
-            upgrades.append(result)
-        except Exception:  # noqa: BLE001 - told in full by the locked way, which does it again from the log
-            self._settling.give_up(result, leftover)
+            work.needs_lock = True
+        except Exception:  # noqa: BLE001 - the locked path repeats it from the log, and reports the error
+            self._settlement.fall_back(work)
         else:
-            self._settling.start_steps(result)
-            results.append(result)
+            return True
+        return False
 
-    def _send(self, results: list[Result]) -> _Writing:
+    # --- write -------------------------------------------------------------------------------------------------------
+
+    def _send(self, works: Sequence[Work]) -> _Statement:
         """Begin to write, and leave the server to it."""
-        changed = [result.transition for result in results if not result.transition.empty]
-        writing = _Writing(results)
+        statement = _Statement(works)
+        changed = [work.transition for work in works if not work.transition.empty]
         if changed:
             try:
-                writing.answer = self._connection.send(*write_sql.fenced_statement(changed))
+                statement.answer = self._connection.send(*write_sql.fenced_statement(changed))
             except Exception as error:  # noqa: BLE001 - raised when it is settled
-                writing.failure = error
-        return writing
+                statement.failure = error
+        return statement
 
-    def _receive(self, unsettled: Sequence[_Writing]) -> None:
+    def _receive(self, sent: Sequence[_Statement]) -> None:
         """Wait for the answer to the last statement, so that the connection can be used."""
-        if not unsettled or (answer := unsettled[-1].answer) is None:
+        if not sent or (answer := sent[-1].answer) is None:
             return
         try:
-            unsettled[-1].written = {row[0] for row in answer()}
+            sent[-1].written = {row[0] for row in answer()}
         except Exception as error:  # noqa: BLE001 - likewise
-            unsettled[-1].failure = error
+            sent[-1].failure = error
 
-    def _settle_written(self, writing: _Writing, leftover: list[Work]) -> None:
-        if writing.failure is not None:
-            self._give_up_all(writing, leftover)
+    # --- settle ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, statement: _Statement) -> None:
+        if statement.failure is not None:
+            self._settlement.undo(statement.works)
             if not self._connection.usable:
-                raise writing.failure
+                raise statement.failure
             return
-        for result in writing.results:
-            if result.transition.empty or result.transition.run.id in writing.written:
-                self._settling.settle(result)
+        for work in statement.works:
+            if work.transition.empty or work.run_id in statement.written:
+                self._settlement.settle(work)
             else:
-                self._settling.give_up(result, leftover, contended=True)
-        self._settling.begin_attempts()
+                self._settlement.fall_back(work, contended=True)
+        self._settlement.begin_attempts()
 
-    def _give_up_all(self, writing: _Writing, leftover: list[Work]) -> None:
-        for result in writing.results:
-            self._settling.give_up(result, leftover)
-
-    def _upgrade(self, result: Result, leftover: list[Work]) -> None:
+    def _finish_under_lock(self, work: Work) -> None:
         """Go on under the run's lock, if nothing has come in between; else begin again there."""
-        transition_, body = result.transition, result.body
-        assert body is not None
         try:
             with atomic():
-                locked = claims.lock_for_outcomes([result.work.run_id], self._connection.execute)
-                if not locked or not _same(locked[0], transition_):
+                locked = claims.lock_for_outcomes([work.run_id], self._connection.execute)
+                if not locked or not _is_same(locked[0], work.transition):
                     raise NeedsLockError
-                self._advance.decide(transition_, body, locked=True)
-                self._settling.start_steps(result)
-                write_rows([transition_], self._connection.execute_or_none)
+                decide(work, self._worker, locked=True)
+                start_steps(work, self._worker)
+                write_rows([work.transition], self._connection.execute_or_none)
         except Exception:
-            self._settling.give_up(result, leftover)
+            self._settlement.fall_back(work)
             if not self._connection.usable:
                 raise
             return
-        self._settling.settle(result)
+        self._settlement.settle(work)
 
 
-def _same(locked: Transition, decided: Transition) -> bool:
+def _is_same(locked: Transition, decided: Transition) -> bool:
     run = locked.run
     return run.last_sequence == decided.expected_sequence and run.last_event_at == decided.expected_at

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 
-#: seconds that count as this moment, and runs that count as many
+#: seconds that count as this moment, and runs within them that count as many
 WINDOW = 0.01
-MANY = 4
+HIGH = 4
 
 
-class Crowd:
-    """A lone run is advanced as soon as its step ends. In a crowd, a turn that gathers for a millisecond costs each of them
+class Load:
+    """A lone run is advanced as soon as its step ends. Under load, a turn that gathers for a millisecond costs each run
     less than a turn of its own would: fewer statements, commits and changes of thread.
     """
 
@@ -28,11 +28,12 @@ class Crowd:
         self._forget()
 
     @property
-    def many(self) -> bool:
-        if len(self._runs) < MANY:
+    def is_high(self) -> bool:
+        """Whether many runs have been advanced within the last moment."""
+        if len(self._runs) < HIGH:
             return False
         self._forget()
-        return len(self._runs) >= MANY
+        return len(self._runs) >= HIGH
 
     def _forget(self) -> None:
         before = time.monotonic() - WINDOW

@@ -1,28 +1,26 @@
-"""Under the lock: due runs, and those that could not go behind the fence, in one transaction; one by one if that fails."""
+"""Pessimistic path: due runs, and what the fence could not take, under their locks; one by one where that fails."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from django.db import IntegrityError
 
-from ...exceptions import CorruptedEventLogError, ReplayDivergenceError
-from ...recovery import repair
-from ...serialization import encode_error
-from ...services import runs
+from ...exceptions import CorruptedEventLogError
 from ...store import claims, database, locking
-from ...store.claims import WorkerScope
 from ...store.transactions import atomic
-from ...store.write import write, write_rows
-from ..attempts.attempts import Failed, Outcome
+from ...store.write import write_rows
 from ..link.connection import AdvancingConnection
+from . import parking
 from .bodies import Bodies
-from .outcomes import record_outcome, record_outcomes
-from .replay_cache import Recall
-from .settlement import Result, Settling
-from .transition_steps import Advance, Work
+from .inbox import Inbox
+from .outcomes import record_outcomes_alone
+from .replay_cache import ReplayCache
+from .settlement import Settlement
+from .transition_steps import advance, start_steps
+from .work import Work
+from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -31,108 +29,111 @@ _TRIES = 8
 
 
 class Locked:
-    """``defer`` takes works whose run somebody else's transaction holds."""
+    """Runs that another transaction holds are deferred to the inbox; those that cannot be advanced are parked."""
 
     def __init__(
-        self,
-        scope: WorkerScope,
-        advance: Advance,
-        recall: Recall,
-        bodies: Bodies,
-        connection: AdvancingConnection,
-        settling: Settling,
-        defer: Callable[[Work], None],
+        self, worker: Worker, bodies: Bodies, inbox: Inbox, connection: AdvancingConnection, settlement: Settlement
     ) -> None:
-        self._scope = scope
-        self._advance, self._recall, self._bodies = advance, recall, bodies
-        self._connection, self._settling, self._defer = connection, settling, defer
+        self._worker, self._bodies, self._inbox = worker, bodies, inbox
+        self._connection, self._settlement = connection, settlement
+        self._cache = ReplayCache(bodies, connection, worker.watchdog)
 
     def advance(self, works: Sequence[Work], *, limit: int, rung_for: Sequence[str] = ()) -> int:
-        """Advance these runs, and up to ``limit`` that are due or those ``rung_for``, in one transaction; else one by one.
+        """Lock, decide, write and settle these runs, and up to ``limit`` that are due or else those ``rung_for``.
 
-        Returns how many due runs were claimed.
+        All in one transaction; one by one if that fails, so that one bad run never holds up the others. Returns how many
+        due runs were claimed.
         """
-        results: list[Result] = []
+        locked: list[Work] = []
         try:
-            self._batch(works, limit, results, rung_for)
+            self._in_one_transaction(works, locked, limit=limit, rung_for=rung_for)
         except Exception as error:
-            self._settling.undo(results)
+            self._settlement.undo(locked)
             if not self._connection.usable:
                 raise
-            by_run = {work.run_id: work for work in works}
-            for result in results:
-                by_run.setdefault(result.work.run_id, Work(result.work.run_id))
-            if len(by_run) != 1:
-                logger.debug("A batch of %d runs failed (%s); they are done one by one.", len(by_run), error)
-            for work in by_run.values():
+            everything = {work.run_id: work for work in (*works, *locked)}
+            if len(everything) != 1:
+                logger.debug("A batch of %d runs failed (%s); they are done one by one.", len(everything), error)
+            for work in everything.values():
                 self._alone(work)
-            return max(0, len(by_run) - len(works))
-        for result in results:
-            self._settling.settle(result)
-        return max(0, len(results) - len(works))
+            return max(0, len(everything) - len(works))
+        for work in locked:
+            self._settlement.settle(work)
+        return max(0, len(locked) - len(works))
 
-    def _batch(self, works: Sequence[Work], limit: int, results: list[Result], rung_for: Sequence[str] = ()) -> None:
-        held: list[Work] = []
-        by_run = {work.run_id: work for work in works}
-        found: dict[str, claims.Claimed] = {}
-        with self._dropping(found), atomic():
-            # waited for in the order of their ids, before the due ones, which are never waited for
-            if fresh := sorted(run_id for run_id, work in by_run.items() if not work.tries):
-                for locked in claims.lock_for_outcomes(fresh, self._connection.execute):
-                    found[locked.run.id] = claims.Claimed(locked, None)
-            if again := [run_id for run_id, work in by_run.items() if work.tries]:
-                for locked in claims.lock_for_outcomes(again, self._connection.execute, skip_locked=True):
-                    found[locked.run.id] = claims.Claimed(locked, None)
-                held = [by_run[run_id] for run_id in claims.existing_runs(again) if run_id not in found]
-            due: Sequence[claims.Claimed] = ()
-            if limit:
-                due = claims.claim_due_runs(self._scope, limit, self._connection.execute)
-            elif rung_for:
-                due = claims.claim_these_runs(self._scope, rung_for, self._connection.execute)
-            for claimed in due:
-                found.setdefault(claimed.transition.run.id, claimed)
-            everything = self._recall.bodies_for(list(found.values()))
-            for recalled in everything:
-                run_id = recalled.transition.run.id
-                results.append(Result(by_run.get(run_id) or Work(run_id), recalled.transition, recalled.body))
-            for result, recalled in zip(results, everything, strict=True):
-                self._locked(result, recalled.foreign)
-            write_rows([result.transition for result in results], self._connection.execute_or_none)
+    def _in_one_transaction(
+        self, works: Sequence[Work], locked: list[Work], *, limit: int = 0, rung_for: Sequence[str] = ()
+    ) -> None:
+        """``locked`` is filled with the works whose runs were locked, which are to be undone if this raises: cached bodies
+        may be behind their entities then, and would pass for complete."""
+        with atomic():
+            held = self._lock(works, locked)
+            self._claim(locked, limit, rung_for)
+            self._cache.load(locked)
+            for work in locked:
+                self._decide(work)
+            write_rows([work.transition for work in locked], self._connection.execute_or_none)
         for work in held:
             self._defer(work)
-        for result in results:
-            self._connection.set_clock_from(result.transition)
+        for work in locked:
+            self._connection.set_clock_from(work.transition)
 
-    @contextmanager
-    def _dropping(self, found: Mapping[str, object]) -> Iterator[None]:
-        """After a failure, forget the bodies of all these runs, also of those whose turn had not come: their entities
-        may be ahead of what the bodies were told, and would pass for complete."""
-        try:
-            yield
-        except BaseException:
-            for run_id in found:
-                self._bodies.drop(run_id)
-            raise
+    def _lock(self, works: Sequence[Work], locked: list[Work]) -> list[Work]:
+        """Lock the runs of these works, in the order of their ids. Returns those that another transaction holds.
 
-    def _locked(self, result: Result, foreign: Sequence[object]) -> None:
-        transition_, body, work = result.transition, result.body, result.work
-        if body is None:  # ended, or of a workflow that this process does not know: only what it was told is recorded
-            if work.outcomes:
-                record_outcomes(transition_, work.outcomes)
-            return
-        self._recall.catch_up(body, foreign)
-        self._advance.arrivals(transition_, work, locked=True)
-        self._advance.decide(transition_, body, locked=True)
-        self._settling.start_steps(result)
+        The due ones come after them, and are never waited for; nor is a run that was found held before.
+        """
+        by_run = {work.run_id: work for work in works}
+        fresh = sorted(run_id for run_id, work in by_run.items() if not work.tries)
+        again = sorted(run_id for run_id, work in by_run.items() if work.tries)
+        for run_ids, skip_locked in ((fresh, False), (again, True)):
+            if not run_ids:
+                continue
+            for found in claims.lock_for_outcomes(run_ids, self._connection.execute, skip_locked=skip_locked):
+                work = by_run.pop(found.run.id)
+                work.load(found, None)
+                locked.append(work)
+        missing = [run_id for run_id in again if run_id in by_run]
+        return [by_run[run_id] for run_id in claims.existing_runs(missing)] if missing else []
+
+    def _claim(self, locked: list[Work], limit: int, rung_for: Sequence[str]) -> None:
+        """Lock runs that are due, beside those that are locked already."""
+        due: Sequence[claims.Claimed] = ()
+        if limit:
+            due = claims.claim_due_runs(self._worker.scope, limit, self._connection.execute)
+        elif rung_for:
+            due = claims.claim_these_runs(self._worker.scope, rung_for, self._connection.execute)
+        known = {work.run_id for work in locked}
+        for claimed in due:
+            run_id = claimed.transition.run.id
+            if run_id not in known:
+                work = Work(run_id)
+                work.load(claimed.transition, None, claimed.log or ())
+                locked.append(work)
+
+    def _decide(self, work: Work) -> None:
+        if work.body is not None:
+            self._cache.catch_up(work)
+            advance(work, self._worker, locked=True)
+        elif (
+            work.outcomes
+        ):  # ended, or of a workflow that this process does not know: only what was reported is recorded
+            record_outcomes_alone(work.transition, work.outcomes)
+
+    def _defer(self, work: Work) -> None:
+        self._bodies.drop(work.run_id)
+        self._inbox.defer(work)
+
+    # --- one by one --------------------------------------------------------------------------------------------------
 
     def _alone(self, work: Work) -> None:
-        """Advance one run in its own transaction; put it off if somebody holds it, park it if it cannot be advanced."""
+        """Advance one run in its own transaction; defer it if it is held, park it if it cannot be advanced."""
         for attempt in range(_TRIES):
-            results: list[Result] = []
+            locked: list[Work] = []
             try:
-                self._batch([work], 0, results)
+                self._in_one_transaction([work], locked)
             except Exception as error:
-                self._settling.undo(results)
+                self._settlement.undo(locked)
                 if not self._connection.usable:
                     raise
                 if database.is_deadlock(error) and attempt < _TRIES - 1:
@@ -141,79 +142,44 @@ class Locked:
                     continue
                 self._park(work, error)
                 return
-            for result in results:
-                self._settling.settle(result)
+            for done in locked:
+                self._settlement.settle(done)
             return
 
     def _repair(self, work: Work) -> bool:
-        """The tables may contradict the log: a partial restore, a hand in the tables. True: they did, and no longer do."""
         try:
-            with atomic():
-                done = repair.repair_run(work.run_id)
+            return parking.repair(work)
         except Exception:
             if not self._connection.usable:
                 raise
             return False
-        if done:
-            logger.warning("Run %s was repaired from its log: %s.", work.run_id, "; ".join(done))
-        return bool(done)
 
     def _park(self, work: Work, error: Exception) -> None:
-        """The run cannot be advanced here: record what was reported, say why, and try again later."""
-        waits = database.is_lock_timeout(error)
-        if waits:
-            reason = "Another transaction holds what the run needs: its row, or the token of a hook."
-        else:
-            logger.warning("Run %s cannot be advanced: %s", work.run_id, error, exc_info=not _expected(error))
-            reason = str(error) if _expected(error) else f"internal error: {type(error).__name__}: {error}"
-        unwritable = [Failed(outcome.attempt, encode_error(error), fatal=True) for outcome in work.outcomes]
-        for outcomes in (work.outcomes, unwritable, []):  # what was reported may itself be what cannot be written
-            try:
-                found = self._block(work.run_id, outcomes, reason)
-            except Exception:
-                if not self._connection.usable:
-                    raise
-                logger.exception("Run %s cannot be parked with what its steps reported.", work.run_id)
-                continue
-            if not found and claims.existing_runs([work.run_id]):
-                self._defer(work)
-            return
+        if not parking.park(work, error, self._worker.scope.code_version, self._connection):
+            self._defer(work)
 
-    def _block(self, run_id: str, outcomes: Sequence[Outcome], reason: str) -> bool:
-        """Record outcomes and park the run. False: somebody holds it, or it is gone."""
-        with atomic():
-            found = locking.lock_runs([run_id], skip_locked=True)
-            for locked in found:
-                for outcome in outcomes:
-                    record_outcome(locked, outcome)
-                runs.block_run(locked, reason, self._scope.code_version)
-                write([locked])
-        return bool(found)
+    # --- pending steps -----------------------------------------------------------------------------------------------
 
-    def start_claimed(self, hints: Sequence[tuple[str, str]]) -> None:
+    def start_pending(self, hints: Sequence[tuple[str, str]]) -> None:
+        """Start these steps (run id, correlation id) where they are still pending and there are slots for them."""
         by_run: dict[str, list[str]] = {}
         for run_id, correlation_id in hints:
             by_run.setdefault(run_id, []).append(correlation_id)
-        results: list[Result] = []
+        locked: list[Work] = []
         try:
             with atomic():
-                for locked in claims.lock_for_outcomes(sorted(by_run), self._connection.execute, skip_locked=True):
-                    work = Work(locked.run.id, starts=by_run[locked.run.id])
-                    body = self._recall.in_step(locked)
-                    result = Result(work, locked, body)
-                    if body is None:
-                        locking.read_steps(locked, work.starts)
-                    results.append(result)
-                    self._settling.start_steps(result)
-                write_rows([result.transition for result in results], self._connection.execute_or_none)
+                for found in claims.lock_for_outcomes(sorted(by_run), self._connection.execute, skip_locked=True):
+                    work = Work(found.run.id, starts=by_run[found.run.id])
+                    locked.append(work)
+                    work.load(found, self._cache.cached_if_current(found))
+                    if work.body is None:
+                        locking.read_steps(found, work.starts)
+                    start_steps(work, self._worker)
+                write_rows([work.transition for work in locked], self._connection.execute_or_none)
         except BaseException:
-            # their slots above all: whatever was started all the same is adopted later, and takes them
-            self._settling.undo(results)
+            # their slots above all: what was started all the same is adopted later, and takes them
+            self._settlement.undo(locked)
             raise
-        for result in results:
-            result.left = []
-            self._settling.settle(result, keep=result.body is not None)
-
-
-def _expected(error: Exception) -> bool:
-    return isinstance(error, ReplayDivergenceError | CorruptedEventLogError)
+        for work in locked:
+            work.without_slot = ()  # any worker may start them
+            self._settlement.settle(work)

@@ -13,59 +13,54 @@ from ...store import locking
 from ...store.limits import require_size
 from ...store.rows import StepRow
 from ...store.transition import Transition
-from ..attempts.attempts import Attempt, Completed, Failed, HandedBack, Outcome
+from ..attempts.attempts import Attempt, Completed, Failed, Outcome, Released
 
 
-def record_outcomes(transition: Transition, outcomes: Sequence[Outcome]) -> None:
-    """Record outcomes for a run whose open steps have not been read: it has ended, or its body is unknown here."""
-    locking.read_steps(transition, [outcome.attempt.step.correlation_id for outcome in outcomes])
-    for outcome in outcomes:
-        if is_at_hand(transition, outcome):
-            record_outcome(transition, outcome)
-
-
-def record_outcome(transition: Transition, outcome: Outcome) -> bool:
-    """Record the outcome. False: the attempt's lease is no longer current, or its end is recorded already.
+def record_outcome(transition: Transition, outcome: Outcome) -> None:
+    """Record how an attempt went, unless its lease is no longer current or its end is recorded already.
 
     A commit whose answer was lost is recognised here: the step has then ended by this very attempt.
     """
-    step = _current(transition, outcome.attempt)
+    step = _leased_step(transition, outcome.attempt)
     if step is None:
-        return False
+        return
     if isinstance(outcome, Completed):
-        _complete(transition, step, outcome)
+        try:
+            steps.complete_step(transition, step, require_size(outcome.output))
+        except PayloadTooLargeError as error:
+            steps.fail_step(transition, step, encode_error(error))
     elif isinstance(outcome, Failed):
-        _fail(transition, step, outcome)
-    elif isinstance(outcome, HandedBack):
+        _fail_or_retry(transition, step, outcome)
+    elif isinstance(outcome, Released):
         if transition.run.ended:
             steps.lose_step(transition, step)
         else:
             steps.release_step(transition, step, timedelta(seconds=outcome.pause))
-    return True
 
 
-def _current(transition: Transition, attempt: Attempt) -> StepRow | None:
-    step = transition.entities.steps.get(attempt.step.correlation_id)
-    if step is None:  # the run has ended, or its body is unknown here: its open steps were not read
-        step = locking.read_step(transition, attempt.step.id)
-    return step if steps.holds_lease(step, attempt.worker_id, attempt.number) else None
+def record_outcomes_alone(transition: Transition, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes for a run without a body: it has ended, or its workflow is unknown here. One query for its steps."""
+    locking.read_steps(transition, [outcome.attempt.step.correlation_id for outcome in outcomes])
+    for outcome in outcomes:
+        if is_lease_cached(transition, outcome):
+            record_outcome(transition, outcome)
 
 
-def is_at_hand(transition: Transition, outcome: Outcome) -> bool:
-    """Whether the lease can be judged without reading the step's row."""
+def is_lease_cached(transition: Transition, outcome: Outcome) -> bool:
+    """Whether the lease is known to be current without reading the step's row."""
     attempt = outcome.attempt
     step = transition.entities.steps.get(attempt.step.correlation_id)
     return steps.holds_lease(step, attempt.worker_id, attempt.number)
 
 
-def _complete(transition: Transition, step: StepRow, outcome: Completed) -> None:
-    try:
-        steps.complete_step(transition, step, require_size(outcome.output))
-    except PayloadTooLargeError as error:
-        steps.fail_step(transition, step, encode_error(error))
+def _leased_step(transition: Transition, attempt: Attempt) -> StepRow | None:
+    step = transition.entities.steps.get(attempt.step.correlation_id)
+    if step is None:  # the run has ended, or its workflow is unknown here: its open steps were not read
+        step = locking.read_step(transition, attempt.step.id)
+    return step if steps.holds_lease(step, attempt.worker_id, attempt.number) else None
 
 
-def _fail(transition: Transition, step: StepRow, outcome: Failed) -> None:
+def _fail_or_retry(transition: Transition, step: StepRow, outcome: Failed) -> None:
     policy = outcome.attempt.definition.policy
     failures = step.failures + 1
     if outcome.fatal or policy.exhausted(failures) or transition.run.ended:

@@ -1,46 +1,30 @@
-"""One run, one transition: deliver what has arrived, record what the body decides, start the steps there is room for.
+"""What one run's transition consists of: record what has arrived, deliver it, record what the body decides, start steps.
 
-Pure bookkeeping over a :class:`~..services.transition.Transition`; nothing here opens a transaction or writes a table.
+Pure bookkeeping over a :class:`~...store.transition.Transition`; nothing here opens a transaction or writes a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 from ... import conf
 from ...authoring.definitions import Step
 from ...authoring.registry import find_step
 from ...eventlog import commands
-from ...eventlog.events import Record
 from ...eventlog.statuses import StepStatus
 from ...exceptions import MaxEventsExceededError, PayloadTooLargeError, WorkflowError
 from ...serialization import encode_error
 from ...services import decisions, runs, steps, waits
-from ...store.claims import WorkerScope
 from ...store.rows import StepRow
 from ...store.transition import ANY_STEP, Transition
-from ..attempts.attempts import Attempt, Outcome, attempt_of
-from ..link.watchdog import Watchdog
+from ..attempts.attempts import Attempt, attempt_of
 from .bodies import Body
 from .outcomes import record_outcome
+from .work import Work
+from .worker import Worker
 
 #: decisions that one transaction writes; the rest follow in the next ones
 MAX_DECISIONS = 1000
-
-
-@dataclass(slots=True)
-class Work:
-    """What is to be done for one run in this turn."""
-
-    run_id: str
-    outcomes: list[Outcome] = field(default_factory=list)
-    #: pending steps (correlation ids) that this worker wants to start now
-    starts: list[str] = field(default_factory=list)
-    #: the log has grown in another transaction: a body at hand has to catch up under the lock
-    foreign: bool = False
-    #: how often the run was found held by somebody else's transaction
-    tries: int = 0
 
 
 class NeedsLockError(Exception):
@@ -51,108 +35,117 @@ class BeginAgainError(Exception):
     """What arrived cannot be recorded behind the fence alone: begin again under the run's lock."""
 
 
-class Advance:
-    """Everything one transition of one run needs to know about its worker."""
+def advance(work: Work, worker: Worker, *, locked: bool) -> None:
+    """Take a loaded run as far as it gets: arrivals, decisions, starts of steps.
 
-    def __init__(
-        self, worker_id: str, scope: WorkerScope, watchdog: Watchdog, take_slots: Callable[[int], int]
-    ) -> None:
-        self.worker_id = worker_id
-        self.scope = scope
-        self.watchdog = watchdog
-        #: asks for that many slots, gets as many as are free
-        self._take_slots = take_slots
+    Raises:
+        BeginAgainError, NeedsLockError: not ``locked``, and the run's lock is needed. After the latter, go on with
+            :func:`decide` and :func:`start_steps` under it.
+        ReplayDivergenceError: the code does not fit the log.
+    """
+    record_arrivals(work, worker, locked=locked)
+    decide(work, worker, locked=locked)
+    start_steps(work, worker)
 
-    def arrivals(self, transition: Transition, work: Work, *, locked: bool) -> None:
-        """Record what has arrived at the run: its start, outcomes of its steps, its deadline, waits that are due.
 
-        Raises:
-            BeginAgainError: not ``locked``, and the run has to be ended.
-        """
-        run = transition.run
-        runs.start_run(transition, self.worker_id, self.scope.code_version)
-        for outcome in work.outcomes:
-            record_outcome(transition, outcome)
-        if not run.ended and not locked and runs.is_overdue(transition):
-            raise BeginAgainError
-        if run.ended or runs.end_overdue_run(transition):
-            return
-        overdue = run.deadline_at is not None and transition.now >= run.deadline_at
-        if overdue and run.timed_out_at is None and run.cancel_requested_at is None:
-            runs.time_out_run(transition)
-        waits.complete_due_waits(transition)
+def record_arrivals(work: Work, worker: Worker, *, locked: bool) -> None:
+    """Record what has arrived at the run: its start, outcomes of its steps, its deadline, waits that are due.
 
-    def decide(self, transition: Transition, body: Body, *, locked: bool) -> None:
-        """Deliver every record that the body has not seen, one at a time, and record its decisions, until it is quiet.
+    Raises:
+        BeginAgainError: not ``locked``, and the run has to be ended.
+    """
+    transition, run = work.transition, work.transition.run
+    runs.start_run(transition, worker.worker_id, worker.scope.code_version)
+    for outcome in work.outcomes:
+        record_outcome(transition, outcome)
+    if not run.ended and not locked and runs.is_overdue(transition):
+        raise BeginAgainError
+    if run.ended or runs.end_overdue_run(transition):
+        return
+    overdue = run.deadline_at is not None and transition.now >= run.deadline_at
+    if overdue and run.timed_out_at is None and run.cancel_requested_at is None:
+        runs.time_out_run(transition)
+    waits.complete_due_waits(transition)
 
-        Raises:
-            NeedsLockError: not ``locked``, and the next decision needs the run's lock. Call again under it.
-            ReplayDivergenceError: the code does not fit the log.
-        """
-        run, execution = transition.run, body.execution
-        written = len(transition.events)
-        undelivered = False
-        while not run.ended:
-            for record in transition.records(execution.last_sequence):
-                self._deliver(body, record)
-            body.undecided.extend(execution.take())
-            if _is_too_long(transition, body):
-                if not locked:
-                    raise NeedsLockError
-                _fail_too_long(transition)
-            if not body.undecided or transition.run.ended:
-                break
-            if not locked and _needs_lock(transition, body.undecided):
+
+def decide(work: Work, worker: Worker, *, locked: bool) -> None:
+    """Deliver every record that the body has not seen, one at a time, and record its decisions, until it is quiet.
+
+    Raises:
+        NeedsLockError: not ``locked``, and the next decision needs the run's lock. Call again under it.
+        ReplayDivergenceError: the code does not fit the log.
+    """
+    transition, body = work.transition, work.body
+    assert body is not None
+    run, execution, watchdog = transition.run, body.execution, worker.watchdog
+    written = len(transition.events)
+    undelivered = False
+    while not run.ended:
+        for record in transition.records(execution.last_sequence):
+            watchdog.mark(run.id)
+            try:
+                execution.deliver(record)
+            finally:
+                watchdog.clear()
+        body.undecided.extend(execution.take())
+        if _is_too_long(transition, body):
+            if not locked:
                 raise NeedsLockError
-            room = MAX_DECISIONS - (len(transition.events) - written)
-            if room <= 0:
-                undelivered = True
-                break
-            chunk = [body.undecided.popleft() for _ in range(min(room, len(body.undecided)))]
-            _record(transition, chunk, locked=locked)
-        runs.clear_block(transition)
-        runs.set_wake(transition, undelivered=undelivered)
+            _fail_too_long(transition)
+        if not body.undecided or transition.run.ended:
+            break
+        if not locked and _needs_lock(transition, body.undecided):
+            raise NeedsLockError
+        room = MAX_DECISIONS - (len(transition.events) - written)
+        if room <= 0:
+            undelivered = True
+            break
+        chunk = [body.undecided.popleft() for _ in range(min(room, len(body.undecided)))]
+        _record(transition, chunk, locked=locked)
+    runs.clear_block(transition)
+    runs.set_wake(transition, undelivered=undelivered)
 
-    def _deliver(self, body: Body, record: Record) -> None:
-        self.watchdog.mark(body.entities.run.id)
-        try:
+
+def start_steps(work: Work, worker: Worker) -> None:
+    """Start pending steps of the run, as far as there are slots: those just created, and those it was gathered for.
+
+    Adds to ``work`` the attempts to begin once this is committed, and the steps that found no slot.
+    """
+    transition, body = work.transition, work.body
+    new_steps = transition.new_steps.values()
+    if transition.run.ended or not (new_steps or work.starts):
+        return
+    candidates = [*_wanted(transition, work.starts), *new_steps]
+    mine = [step for step in candidates if step.status == StepStatus.PENDING and _fits(transition, step, worker)]
+    granted = worker.slots.take(len(mine)) if mine else 0
+    work.attempts = [_start(transition, step, worker.worker_id) for step in mine[:granted]]
+    work.without_slot = [step.correlation_id for step in mine[granted:]]
+    if len(work.attempts) < len(candidates):
+        transition.wake.add(ANY_STEP)
+    if body is not None:
+        for record in transition.records(body.execution.last_sequence):
             body.execution.deliver(record)
-        finally:
-            self.watchdog.clear()
 
-    def start_steps(self, transition: Transition, wanted: Sequence[str] = ()) -> tuple[list[Attempt], list[str]]:
-        """Start pending steps of the run: those just created and the ``wanted`` ones, as far as there is room.
 
-        Returns the attempts to execute once this is committed, and the correlation ids of steps that found no room.
-        """
-        candidates = [*self._wanted(transition, wanted), *transition.new_steps.values()]
-        mine = [step for step in candidates if step.status == StepStatus.PENDING and self._fits(transition, step)]
-        if transition.run.ended or not candidates:
-            return [], []
-        granted = self._take_slots(len(mine)) if mine else 0
-        attempts = [self._start(transition, step) for step in mine[:granted]]
-        left = [step.correlation_id for step in mine[granted:]]
-        if left or len(mine) < len(candidates):
-            transition.wake.add(ANY_STEP)
-        return attempts, left
+def _wanted(transition: Transition, starts: Sequence[str]) -> list[StepRow]:
+    found = [transition.entities.steps.get(correlation_id) for correlation_id in starts]
+    return [step for step in found if step is not None and step.id not in transition.new_steps]
 
-    def _wanted(self, transition: Transition, wanted: Sequence[str]) -> list[StepRow]:
-        found = [transition.entities.steps.get(correlation_id) for correlation_id in wanted]
-        return [step for step in found if step is not None and step.id not in transition.new_steps]
 
-    def _fits(self, transition: Transition, step: StepRow) -> bool:
-        queues = self.scope.queues
-        return (
-            find_step(step.name) is not None
-            and (queues is None or step.queue in queues)
-            and step.available_at <= transition.now
-        )
+def _fits(transition: Transition, step: StepRow, worker: Worker) -> bool:
+    queues = worker.scope.queues
+    return (
+        find_step(step.name) is not None
+        and (queues is None or step.queue in queues)
+        and step.available_at <= transition.now
+    )
 
-    def _start(self, transition: Transition, step: StepRow) -> Attempt:
-        steps.start_step(transition, step, self.worker_id)
-        definition: Step[..., object] | None = find_step(step.name)
-        assert definition is not None
-        return attempt_of(step, transition.run, definition, self.worker_id)
+
+def _start(transition: Transition, step: StepRow, worker_id: str) -> Attempt:
+    steps.start_step(transition, step, worker_id)
+    definition: Step[..., object] | None = find_step(step.name)
+    assert definition is not None
+    return attempt_of(step, transition.run, definition, worker_id)
 
 
 def _record(transition: Transition, chunk: Sequence[commands.Command], *, locked: bool) -> None:

@@ -14,17 +14,17 @@ from django_workflows.eventlog.statuses import StepStatus
 from django_workflows.serialization import Encoded
 from django_workflows.store.rows import StepRow
 from django_workflows.values import clock
-from django_workflows.workers.attempts import executor as module
 from django_workflows.workers.attempts.attempts import (
     AlreadyRecorded,
     Attempt,
     Completed,
     Failed,
-    HandedBack,
     Outcome,
+    Released,
 )
-from django_workflows.workers.attempts.executor import Executor
 from django_workflows.workers.attempts.slots import AHEAD, MOST, Slots
+from django_workflows.workers.executors import dispatcher as module
+from django_workflows.workers.executors.dispatcher import Dispatcher
 from tests.support.eventually import eventually
 
 
@@ -62,12 +62,21 @@ async def awaiting(name: str) -> str:
 
 
 class Desk:
-    """An executor, and what it has reported."""
+    """A dispatcher, and what it has reported."""
 
     def __init__(self, concurrency: int) -> None:
         self.slots = Slots(concurrency)
         self.outcomes: list[Outcome] = []
-        self.executor = Executor(self.outcomes.append, self.slots, lambda: None, lambda: None)
+        self.dispatcher = Dispatcher(self.slots, self)
+
+    def report(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def try_turn(self) -> None:
+        """No turn is taken here."""
+
+    def wake(self) -> None:
+        """There is no main loop."""
 
     def begin(self, name: str, definition: Step[Any, Any] = waiting, timeout: timedelta | None = None) -> Attempt:
         now = clock.now()
@@ -76,8 +85,8 @@ class Desk:
             Encoded(f'{{"args":["{name}"],"kwargs":{{}}}}'), None, None, 1, 0, 0, "default", 0, now, "wrkr_x", now, now, None,
         )  # fmt: skip
         attempt = Attempt(row, 1, "wrkr_x", definition, "tests.flow", now, {})
-        self.slots.free_slot(-1)
-        self.executor.begin(attempt)
+        self.slots.occupy()
+        self.dispatcher.begin(attempt)
         return attempt
 
     def reported(self, count: int) -> list[Outcome]:
@@ -91,7 +100,7 @@ def test_no_more_run_at_once_than_the_concurrency_says_and_the_others_follow_in_
     for name in "abcd":
         desk.begin(name, definition)
     eventually(lambda: len(world.began) == 2, "two run")
-    assert [attempt.step.id for attempt in desk.executor.running] == ["step_a", "step_b", "step_c", "step_d"]
+    assert [attempt.step.id for attempt in desk.dispatcher.running] == ["step_a", "step_b", "step_c", "step_d"]
     world.go.release()
     eventually(lambda: len(world.began) == 3, "the third has its turn")
     assert world.began[2] == "c"
@@ -106,7 +115,7 @@ def test_what_nobody_wants_any_more_never_has_its_turn() -> None:
     desk.begin("a")
     unwanted = desk.begin("b")
     desk.begin("c")
-    unwanted.cancel()
+    desk.dispatcher.cancel(unwanted)
     world.go.release(2)
     outcomes = {outcome.attempt.step.id: type(outcome) for outcome in desk.reported(3)}
     assert outcomes == {"step_a": Completed, "step_b": AlreadyRecorded, "step_c": Completed}
@@ -118,26 +127,26 @@ def test_what_waits_too_long_is_given_back_and_never_runs_here(monkeypatch: pyte
     desk = Desk(1)
     desk.begin("a")
     starved = desk.begin("b")
-    assert desk.executor.next_deadline() == 0.0
-    desk.executor.look_at_the_clock()
+    assert desk.dispatcher.next_deadline() == 0.0
+    desk.dispatcher.check_deadlines()
     (outcome,) = desk.reported(1)
-    assert isinstance(outcome, HandedBack)
+    assert isinstance(outcome, Released)
     assert outcome.attempt is starved
     world.go.release(2)
     assert isinstance(desk.reported(2)[1], Completed)
     assert world.began == ["a"]
-    assert not desk.executor.running
+    assert not desk.dispatcher.running
 
 
 def test_a_worker_that_stops_gives_back_those_that_run_and_those_that_wait() -> None:
     desk = Desk(1)
     desk.begin("a")
     desk.begin("b")
-    desk.executor.hand_back()
+    desk.dispatcher.release_all()
     assert {outcome.attempt.step.id for outcome in desk.outcomes} == {"step_a", "step_b"}
-    assert {type(outcome) for outcome in desk.outcomes} == {HandedBack}
+    assert {type(outcome) for outcome in desk.outcomes} == {Released}
     world.go.release(2)
-    eventually(lambda: not desk.executor.running, "the one that ran has ended")
+    eventually(lambda: not desk.dispatcher.running, "the one that ran has ended")
     assert world.began == ["a"]
     assert len(desk.outcomes) == 2
 
@@ -154,7 +163,7 @@ def test_time_that_an_attempt_waits_is_not_taken_from_its_timeout() -> None:
     world.go.release(2)
     desk.reported(2)
     assert late.deadline is not None
-    assert late.deadline - late.began == pytest.approx(60, abs=5)
+    assert late.deadline - late.began_at == pytest.approx(60, abs=5)
     assert not [outcome for outcome in desk.outcomes if isinstance(outcome, Failed)]
 
 
@@ -183,6 +192,7 @@ class TestSlots:
 
     def test_are_never_less_than_none(self) -> None:
         slots = Slots(2)
-        slots.free_slot(-5)
+        for _ in range(5):
+            slots.occupy()
         assert slots.free == 0
         assert slots.take(1) == 0
