@@ -20,19 +20,34 @@ if TYPE_CHECKING:
 _M_co = TypeVar("_M_co", bound=models.Model, covariant=True)
 
 
-class PinnedManager(models.Manager[_M_co]):
+def _home(hints: dict[str, Any]) -> str:
+    """Where a row lives: beside the row that it is asked of, or in the workflow database."""
+    instance = hints.get("instance")
+    found: str | None = None if instance is None else instance._state.db
+    return found or str(conf.settings.DATABASE)
+
+
+class PinnedQuerySet(models.QuerySet[_M_co]):
     """Reads and writes stay on the workflow database, whatever the project's routers say.
 
-    It is the base manager of every table, so related and deferred access goes through it, too. A log that is read from a
-    replica would be behind the lock under which it is judged. ``.using(alias)`` still goes elsewhere.
+    A log that is read from a replica would be behind the lock under which it is judged. ``.using(alias)`` goes
+    elsewhere all the same, and so does what is asked of a row that was read from there: its relations and its deferred
+    columns.
     """
-
-    def get_queryset(self) -> models.QuerySet[_M_co]:
-        return self._queryset_class(model=self.model, using=self.db, hints=self._hints)  # type: ignore[attr-defined,no-any-return]
 
     @property
     def db(self) -> str:
-        return self._db or str(conf.settings.DATABASE)
+        return self._db or _home(self._hints)  # type: ignore[attr-defined]
+
+
+class PinnedManager(models.Manager[_M_co]):
+    """Gives :class:`PinnedQuerySet`. It is the base manager of every table, for related and deferred access, too."""
+
+    _queryset_class: type[models.QuerySet[Any]] = PinnedQuerySet
+
+    @property
+    def db(self) -> str:
+        return self._db or _home(self._hints)  # type: ignore[attr-defined]
 
 
 def attribute_is(key: str, value: str, alias: str) -> models.Q:
@@ -43,7 +58,7 @@ def attribute_is(key: str, value: str, alias: str) -> models.Q:
     return models.Q(Exact(KeyTextTransform(key, "attributes"), value))
 
 
-class RunQuerySet(models.QuerySet["Run"]):
+class RunQuerySet(PinnedQuerySet["Run"]):
     def active(self) -> Self:
         """Runs that have not ended."""
         return self.filter(status__in=sorted(ACTIVE_RUN))
@@ -64,7 +79,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(*(attribute_is(key, value, self.db) for key, value in attributes.items()))
 
 
-class StepQuerySet(models.QuerySet["Step"]):
+class StepQuerySet(PinnedQuerySet["Step"]):
     def claimable(self, now: datetime | None = None) -> Self:
         return self.filter(status=StepStatus.PENDING, available_at__lte=now or clock.now())
 
@@ -72,17 +87,17 @@ class StepQuerySet(models.QuerySet["Step"]):
         return self.filter(status=StepStatus.RUNNING)
 
 
-class HookQuerySet(models.QuerySet["Hook"]):
+class HookQuerySet(PinnedQuerySet["Hook"]):
     def active(self) -> Self:
         return self.filter(disposed_at__isnull=True)
 
 
-class WaitQuerySet(models.QuerySet["Wait"]):
+class WaitQuerySet(PinnedQuerySet["Wait"]):
     def open(self) -> Self:
         return self.filter(status=WaitStatus.WAITING)
 
 
-class WorkerQuerySet(models.QuerySet["Worker"]):
+class WorkerQuerySet(PinnedQuerySet["Worker"]):
     def alive(self, **_: Any) -> Self:
         return self.filter(stopped_at__isnull=True)
 

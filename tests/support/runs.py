@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
-
 from django_workflows.eventlog.commands import CompleteRun
 from django_workflows.models import Event, Run
 from django_workflows.serialization import Encoded, dumps
@@ -16,6 +14,7 @@ from django_workflows.services import creation, hooks, runs, steps, waits
 from django_workflows.services.creation import NewRun
 from django_workflows.store import locking
 from django_workflows.store.rows import StepRow, WaitRow
+from django_workflows.store.transactions import atomic
 from django_workflows.store.transition import Transition
 from django_workflows.store.write import write
 
@@ -34,7 +33,7 @@ def new_run(**options: Any) -> str:
 @contextmanager
 def transition(run_id: str) -> Iterator[Transition]:
     """One transition: locked, read, and written at the end of the block."""
-    with transaction.atomic():
+    with atomic():
         locked = locking.lock_whole_run(run_id)
         yield locked
         write([locked])
