@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import connections
 from django.db.models import QuerySet
 
 from ..models import Run
@@ -37,7 +36,7 @@ def bounded(rows: QuerySet[Run], limit: int = EXACT) -> int:
 def count_by_status(statuses: list[str]) -> dict[str, Count]:
     """Runs of each status: exact up to ``EXACT``, beyond that the planner's estimate."""
     runs = Run.objects
-    if connections[database.alias()].vendor != "postgresql":
+    if database.connection().vendor != "postgresql":
         return {status: Count(runs.filter(status=status).count()) for status in statuses}
     shares, total = _statistics()
     found = {}
@@ -56,7 +55,7 @@ WHERE c.oid = 'django_workflows_run'::regclass
 
 
 def _statistics() -> tuple[dict[str, float], int]:
-    with connections[database.alias()].cursor() as cursor:
+    with database.connection().cursor() as cursor:
         cursor.execute(_STATISTICS)
         row = cursor.fetchone()
     total, values, shares = row or (0, None, None)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connections
 from django.db.models import Q
 
 from ..authoring.registry import workflow_names
@@ -33,10 +32,10 @@ SELECT workflow FROM names WHERE workflow IS NOT NULL LIMIT 1000
 
 def used_workflows() -> list[str]:
     """The workflows that have runs, by name. One look into the index for each, however many runs there are."""
-    alias = database.alias()
-    if connections[alias].vendor != "postgresql":
+    connection = database.connection()
+    if connection.vendor != "postgresql":
         return sorted(Run.objects.values_list("workflow", flat=True).distinct())
-    with connections[alias].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_WORKFLOWS)
         return [row[0] for row in cursor.fetchall()]
 

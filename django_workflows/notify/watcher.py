@@ -18,8 +18,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Protocol
 
-from django.db import connections
-
 from ..store import database
 from . import listener
 
@@ -175,7 +173,7 @@ class Watcher:
 
     def _forget_connection(self) -> None:
         with suppress(Exception):
-            connections[database.alias()].close()
+            database.connection().close()
 
 
 _the_watcher = Watcher()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 
 from ...exceptions import StreamClosedError, WorkflowError
 from ...serialization import Encoded
@@ -254,7 +254,7 @@ class Flusher:
     @staticmethod
     def _close_connection() -> None:
         with suppress(Exception):
-            connections[database.alias()].close()
+            database.connection().close()
 
 
 _the_flusher = Flusher()
