@@ -3,7 +3,6 @@
 Importing this package loads no model, so it is safe before the app registry is ready.
 """
 
-from .authoring.definitions import step, workflow
 from .authoring.handles import RunHandle
 from .authoring.http import WebhookRequest, WebhookResponse
 from .authoring.model_refs import ModelRef, ObjectGoneError
@@ -27,6 +26,8 @@ from .authoring.primitives import (
 )
 from .authoring.schedules import cron, every
 from .authoring.signatures import InvalidSignatureError, Signature
+from .authoring.steps import step
+from .authoring.workflows import workflow
 from .exceptions import (
     CorruptedEventLogError,
     EntityConflictError,

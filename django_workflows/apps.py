@@ -15,10 +15,10 @@ class DjangoWorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import api
-        from .authoring import runtime
+        from .authoring.client import install_client
         from .deploys import (
             lint_check,  # noqa: F401 - registers the checks of bodies
         )
 
-        runtime.install_client(api.client)
+        install_client(api.client)
         autodiscover_modules("workflows")

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 from .authoring import primitives
 from .authoring.runtime import Runtime, require
 from .values import durations
+from .values.durations import Duration
 
-Duration = float | timedelta | str
 
-
-def _plain(what: str, instead: str) -> Runtime:
+def _require_sync(what: str, instead: str) -> Runtime:
     runtime = require(what)
-    if not runtime.blocking:
+    if not runtime.is_sync:
         raise runtime.refuse(what, f"It is for workflows that are a plain `def`; in an `async def` use {instead}.")
     return runtime
 
@@ -33,7 +31,7 @@ def gather(*calls: Callable[[], Any], return_exceptions: bool = False) -> list[A
     ``calls`` take no arguments: ``gather(lambda: charge(1), partial(notify, order_id))``. Each may wait for any number
     of things. The first exception is raised at once; with ``return_exceptions`` exceptions are results, too.
     """
-    runtime = _plain("gather()", "asyncio.gather()")
+    runtime = _require_sync("gather()", "asyncio.gather()")
     branches = [runtime.spawn(call) for call in calls]
 
     async def together() -> list[Any]:
@@ -44,14 +42,14 @@ def gather(*calls: Callable[[], Any], return_exceptions: bool = False) -> list[A
 
 def race(*calls: Callable[[], Any]) -> Any:
     """Make the calls at the same time; the result (or the exception) of the first to end. The others are cancelled."""
-    runtime = _plain("sync.race()", "django_workflows.race()")
+    runtime = _require_sync("sync.race()", "django_workflows.race()")
     return runtime.wait(primitives.race(*[runtime.spawn(call) for call in calls]))
 
 
 @contextmanager
 def timeout(duration: Duration) -> Iterator[None]:
     """Raise ``TimeoutError`` where the block waits, once the duration is over; in any form that ``sleep()`` takes."""
-    runtime = _plain("sync.timeout()", "asyncio.timeout()")
+    runtime = _require_sync("sync.timeout()", "asyncio.timeout()")
     seconds = durations.seconds(duration)
     limit: list[asyncio.Timeout] = []
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ..authoring.definitions import Workflow
 from ..authoring.handles import RunHandle
 from ..authoring.registry import find_workflow
 from ..authoring.schedules import ScheduleSpec
+from ..authoring.workflows import Workflow
 from ..exceptions import ScheduleNotFoundError
 from ..models import Schedule
 from ..schedules import backfill, rows, timing

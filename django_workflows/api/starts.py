@@ -7,10 +7,10 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ..authoring.definitions import Workflow
 from ..authoring.handles import RunHandle
+from ..authoring.options import StartOptions
 from ..authoring.registry import find_workflow
-from ..authoring.runtime import StartOptions
+from ..authoring.workflows import Workflow
 from ..exceptions import WorkflowError
 from ..serialization import dumps
 from ..services import creation

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from datetime import timedelta
 from typing import Any, Generic, TypeVar
 from zlib import crc32
 
 from ..exceptions import WorkflowSandboxError
 from ..serialization import register_type
-from . import runtime as context
+from ..values.durations import Duration
+from .client import client
+from .runtime import body, sync_body
 
 R = TypeVar("R")
-Duration = float | timedelta | str
 
 
 class RunHandle(Generic[R]):
@@ -31,11 +31,11 @@ class RunHandle(Generic[R]):
     def status(self) -> str:
         """``pending``, ``running``, ``completed``, ``failed`` or ``cancelled``. Raises ``RunNotFoundError``."""
         self._refuse_in_body("status")
-        return context.client().status(self.id)
+        return client().status(self.id)
 
     def astatus(self) -> Awaitable[str]:
         self._refuse_in_body("astatus")
-        return context.client().astatus(self.id)
+        return client().astatus(self.id)
 
     def result(self, timeout: Duration | None = None) -> R:
         """Wait for the run's end and return its value. ``timeout``: seconds, ``timedelta`` or text.
@@ -46,16 +46,16 @@ class RunHandle(Generic[R]):
             TimeoutError: it had not ended in time.
             InAtomicBlockError: called inside ``transaction.atomic()``, where the run could not even begin.
         """
-        if (runtime := context.body()) is not None and runtime.blocking:
+        if (runtime := sync_body()) is not None:
             return runtime.child_result(self.id, timeout)  # type: ignore[return-value]
         self._refuse_in_body("result", "use `await handle.aresult()`")
-        return context.client().result(self.id, timeout)  # type: ignore[no-any-return]
+        return client().result(self.id, timeout)  # type: ignore[no-any-return]
 
     def aresult(self, timeout: Duration | None = None) -> Awaitable[R]:
         """As :meth:`result`, in async code. In a workflow body: wait for a child run, holding no worker."""
-        if (runtime := context.body()) is not None:
+        if (runtime := body()) is not None:
             return runtime.child_result(self.id, timeout)
-        return context.client().aresult(self.id, timeout)
+        return client().aresult(self.id, timeout)
 
     def cancel(self, reason: str | None = None, force: bool = False) -> None:
         """Ask the run to end; it may clean up first. ``force``: end it at once.
@@ -63,11 +63,11 @@ class RunHandle(Generic[R]):
         Asking again is silent. Raises ``RunNotActiveError`` if the run has completed or failed.
         """
         self._refuse_in_body("cancel")
-        context.client().cancel(self.id, reason, force)
+        client().cancel(self.id, reason, force)
 
     def acancel(self, reason: str | None = None, force: bool = False) -> Awaitable[None]:
         self._refuse_in_body("acancel")
-        return context.client().acancel(self.id, reason, force)
+        return client().acancel(self.id, reason, force)
 
     def stream(self, name: str = "default", start_index: int = 0, timeout: Duration | None = None) -> Iterator[Any]:
         """The values of a stream, until it is closed or the run ends. A negative index counts back from the tail.
@@ -75,16 +75,16 @@ class RunHandle(Generic[R]):
         Raises ``TimeoutError`` when nothing comes for ``timeout``.
         """
         self._refuse_in_body("stream")
-        return context.client().stream(self.id, name, start_index, timeout)
+        return client().stream(self.id, name, start_index, timeout)
 
     def astream(
         self, name: str = "default", start_index: int = 0, timeout: Duration | None = None
     ) -> AsyncIterator[Any]:
         self._refuse_in_body("astream")
-        return context.client().astream(self.id, name, start_index, timeout)
+        return client().astream(self.id, name, start_index, timeout)
 
     def _refuse_in_body(self, verb: str, advice: str = "put it in a step and pass the handle to it") -> None:
-        if context.body() is not None:
+        if body() is not None:
             raise WorkflowSandboxError(f"handle.{verb}() is not possible in a workflow body: {advice}.")
 
     def __eq__(self, other: object) -> bool:

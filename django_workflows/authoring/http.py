@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from ..exceptions import WorkflowSandboxError
 from ..serialization import register_type
-from . import runtime as context
+from .runtime import Runtime, current
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")  # RFC 9110, token
 _HEADER_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]{0,8192}")  # RFC 9110, field-content; 8 KiB is what servers take
@@ -209,8 +209,8 @@ class WebhookRequest:
     def arespond_with(self, response: WebhookResponse) -> Awaitable[None]:
         return self._runtime().arespond(self, response)
 
-    def _runtime(self) -> context.Runtime:
-        runtime = context.current()
+    def _runtime(self) -> Runtime:
+        runtime = current()
         if runtime is None:
             raise WorkflowSandboxError("A webhook is answered in a step that a worker runs; nothing runs this code.")
         return runtime

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from ..exceptions import FatalError, WorkflowSandboxError
 from ..serialization import register_type
-from . import runtime
+from .runtime import body
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -64,7 +64,7 @@ class ModelRef(Generic[M]):
 
     def queryset(self) -> QuerySet[M]:
         """A queryset of just this object, for ``select_for_update()``, ``select_related()`` and the like."""
-        if runtime.body() is not None:
+        if body() is not None:
             raise WorkflowSandboxError(
                 f"A workflow body cannot load {self}: what is in it differs on replay. Pass the reference to a step, "
                 "and load it there."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import Random
 from typing import Any, NoReturn, Self, TypeVar
 from uuid import UUID
@@ -16,18 +16,20 @@ from uuid import UUID
 from ..exceptions import WorkflowSandboxError
 from ..serialization import register_type
 from ..values import ids
-from . import runtime as context
+from ..values.durations import Duration
+from ..values.validation import check_text
 from .http import WebhookRequest, WebhookResponse
-from .runtime import HookPort, Runtime, StepMetadata, WorkflowMetadata, require
+from .options import clean_attributes
+from .runtime import HookPort, Runtime, StepMetadata, WorkflowMetadata, current, require
 from .signatures import Signature
 
 T = TypeVar("T")
-_MAX_NAME = 255
+_MAX_STREAM, _MAX_PATCH = 255, 200
 
 # --- time and chance -------------------------------------------------------------------------------------------------
 
 
-def sleep(delay: float | timedelta | str | datetime) -> Coroutine[Any, Any, None]:
+def sleep(delay: Duration | datetime) -> Coroutine[Any, Any, None]:
     """Wait, durably and without holding a worker.
 
     ``delay``: seconds, ``timedelta``, ``"90s" "5m" "1h 30m" "3d" "2w"``, or an aware datetime (past: returns at once).
@@ -136,9 +138,9 @@ class Hook:
         return self._inside().receive(iterating=iterating)
 
     def _inside(self) -> HookPort:
-        current = context.current()
-        if current is not self._runtime and not (
-            current is not None and current.in_body and current.run_id == self._runtime.run_id
+        runtime = current()
+        if runtime is not self._runtime and not (
+            runtime is not None and runtime.in_body and runtime.run_id == self._runtime.run_id
         ):
             raise WorkflowSandboxError(
                 "A hook belongs to the workflow body that created it. Elsewhere, resume it by its token: "
@@ -250,12 +252,12 @@ def set_attributes(**attributes: Any) -> None:
 
     Keys of up to 64 characters, values of up to 256 bytes as text, 64 per run; else ``ValueError`` or ``TypeError``.
     """
-    require("set_attributes()").set_attributes(context.clean_attributes(attributes))
+    require("set_attributes()").set_attributes(clean_attributes(attributes))
 
 
 def aset_attributes(**attributes: Any) -> Awaitable[None]:
     """As :func:`set_attributes`, in an ``async def`` step."""
-    return require("aset_attributes()").aset_attributes(context.clean_attributes(attributes))
+    return require("aset_attributes()").aset_attributes(clean_attributes(attributes))
 
 
 def patched(patch: str) -> bool:
@@ -264,10 +266,7 @@ def patched(patch: str) -> bool:
     Lets code change under live runs: ``if patched("free-shipping"): ... else: ...`` keeps the old way for runs that
     have passed the line already. ``patch``: 1 to 200 characters, its name within the workflow.
     """
-    if not isinstance(patch, str):
-        raise TypeError(f"patched() takes the patch's name, not {patch!r}.")
-    if not 0 < len(patch) <= 200:
-        raise ValueError(f"A patch's name has 1 to 200 characters, not {len(patch)}.")
+    check_text("A patch's name", patch, _MAX_PATCH)
     return require("patched()").patched(patch)
 
 
@@ -325,10 +324,7 @@ register_type(
 
 def get_writable(name: str = "default") -> Writable:
     """The run's stream of this name (1 to 255 characters), to write to in a step or to pass on from a body."""
-    if not isinstance(name, str):
-        raise TypeError(f"A stream's name is a string, not {name!r}.")
-    if not 0 < len(name) <= _MAX_NAME or "\x00" in name:
-        raise ValueError(f"A stream's name has 1 to {_MAX_NAME} characters and no NUL.")
+    check_text("A stream's name", name, _MAX_STREAM)
     return Writable(require("get_writable()").run_id, name)
 
 

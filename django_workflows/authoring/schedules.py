@@ -15,9 +15,9 @@ from ..exceptions import WorkflowError
 from ..serialization import dumps
 from ..values import durations
 from ..values.cron import Cron, Every
-from .runtime import StartOptions
-
-Duration = float | timedelta | str
+from ..values.durations import Duration
+from ..values.validation import check_text, naming
+from .options import StartOptions
 
 #: what to do when a tick comes while an earlier run of the schedule has not ended; the first is the default
 OVERLAPS = ("skip", "queue", "queue_all", "cancel", "allow")
@@ -81,12 +81,12 @@ class ScheduleSpec:
     @property
     def window(self) -> timedelta | None:
         """How old a missed tick may be and still be made up."""
-        return None if self.catchup_window is None else _span("catchup_window", self.catchup_window)
+        return None if self.catchup_window is None else naming("catchup_window", durations.parse, self.catchup_window)
 
     @property
     def spread(self) -> timedelta:
         """Ticks are late by up to this much, each by an amount of its own."""
-        return _span("jitter", self.jitter)
+        return naming("jitter", durations.parse, self.jitter)
 
     def check_options(self) -> None:
         """Raise ``TypeError`` or ``ValueError`` for options that ``.using()`` would refuse or that a schedule sets."""
@@ -141,11 +141,7 @@ def declared_name(workflow: str, spec: ScheduleSpec) -> str:
 
 def check_schedule_name(name: Any) -> str:
     """Raises ``TypeError`` and ``ValueError`` for what cannot be a schedule's name."""
-    if not isinstance(name, str):
-        raise TypeError(f"A schedule's name is a string, not {name!r}.")
-    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
-        raise ValueError(f"A schedule's name has 1 to {MAX_NAME} printable characters; {name[:60]!r} does not.")
-    return name
+    return check_text("A schedule's name", name, MAX_NAME, printable=True)
 
 
 def _check_name(name: Any) -> None:
@@ -156,13 +152,6 @@ def _check_name(name: Any) -> None:
 def _one_of(option: str, value: Any, known: Sequence[str]) -> None:
     if value not in known:
         raise ValueError(f"{option} is one of {', '.join(map(repr, known))}, not {value!r}.")
-
-
-def _span(option: str, value: Duration) -> timedelta:
-    try:
-        return durations.parse(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{option}: {error}") from None
 
 
 def _attempt(check: Any) -> Iterator[str]:

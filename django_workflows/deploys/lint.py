@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from ..authoring.definitions import Step, Workflow
+from ..authoring.steps import Step
+from ..authoring.workflows import Workflow
 from .names import Names, is_a
 from .rules import AWAITABLE, FILE_METHODS, ORM_ATTRIBUTES, ORM_METHODS, RULES, rule_for
 from .sources import Source, is_same_project, read_source, walk

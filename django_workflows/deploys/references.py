@@ -14,7 +14,8 @@ from types import FunctionType
 from typing import Any
 
 from ..authoring import primitives
-from ..authoring.definitions import Step, Workflow
+from ..authoring.steps import Step
+from ..authoring.workflows import Workflow
 from .names import Names, is_a
 from .sources import Source, is_same_project, read_source, walk
 

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from ..authoring import registry
-from ..authoring.definitions import Step
+from ..authoring.steps import Step
 from .references import references
 
 #: 2: bodies are read from source, so that the file is the same under every version of Python

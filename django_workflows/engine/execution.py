@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..authoring import runtime as context
-from ..authoring.definitions import Workflow
+from ..authoring.runtime import RUNTIME
+from ..authoring.workflows import Workflow
 from ..eventlog import lives
 from ..eventlog.commands import Command, CompleteRun, ContinueAsNew, CreateStep, EndRun, FailRun, StartChild
 from ..eventlog.events import RUN_TERMINALS, TYPES, Record
@@ -93,7 +93,7 @@ class Execution:
             webhook_url=self.settings.webhook_url,
             reserved=reserved_ids,
         )
-        self._context.run(context.RUNTIME.set, self.runtime)
+        self._context.run(RUNTIME.set, self.runtime)
 
     # --- events in ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from uuid import UUID
 from zlib import crc32
 
 from ..authoring.handles import RunHandle
-from ..authoring.runtime import Runtime, StartOptions, WorkflowMetadata
+from ..authoring.options import StartOptions
+from ..authoring.runtime import CallableStep, Named, Runtime, WorkflowMetadata
 from ..eventlog.commands import (
     CancelStep,
     CancelWait,
@@ -35,8 +36,8 @@ from .loop import DurableLoop
 from .outcome import Continuation
 
 if TYPE_CHECKING:
-    from ..authoring.definitions import Step, Workflow
-    from .sync_bodies import PlainRuntime
+    from ..authoring.workflows import Workflow
+    from .sync_bodies import SyncRuntime
 
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_LABEL = 200
@@ -102,14 +103,14 @@ class BodyRuntime(Runtime):
         self._uuids: Random | None = None
         self._patches: dict[str, bool] = {}
         #: what plain functions of this body ask
-        self.plain: PlainRuntime | None = None
+        self.sync: SyncRuntime | None = None
 
-    def open_plain(
+    def open_sync(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Coroutine[Any, Any, Any]:
-        from .sync_bodies import open_plain  # an optional extra
+        from .sync_bodies import open_sync  # an optional extra
 
-        return open_plain(self, fn, args, kwargs)
+        return open_sync(self, fn, args, kwargs)
 
     @property
     def dead(self) -> bool:
@@ -127,12 +128,10 @@ class BodyRuntime(Runtime):
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
-    def call_step(
-        self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Coroutine[Any, Any, Any]:
+    def call_step(self, step: CallableStep, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         return self._call(step.name, self._request_step, step, args, kwargs)
 
-    def _request_step(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+    def _request_step(self, step: CallableStep, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         if self.loop.dead:
             return never()
         name = step.name
@@ -215,7 +214,7 @@ class BodyRuntime(Runtime):
     # --- children ----------------------------------------------------------------------------------------------------
 
     def start_child(
-        self, workflow: Workflow[Any, Any], options: StartOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, workflow: Named, options: StartOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, RunHandle[Any]]:
         if options.idempotency_key is not None:
             raise WorkflowSandboxError(
@@ -225,7 +224,7 @@ class BodyRuntime(Runtime):
         return self._call(f"{workflow.name}.astart", self._request_child, workflow, options, args, kwargs)
 
     def _request_child(
-        self, workflow: Workflow[Any, Any], options: StartOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, workflow: Named, options: StartOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Iterator[Any]:
         if self.loop.dead:
             return never()

@@ -2,8 +2,8 @@
 
 ::
 
-    the loop's thread                          the thread of plain bodies, one in the process
-    drive(): a coroutine, a task of the loop   Stack: the function on a greenlet of its own
+    the loop's thread                          the thread of sync bodies, one in the process
+    drive(): a coroutine, a task of the loop   SyncStack: the function on a greenlet of its own
        │ ── begin, or the answer ────────────▶    │ runs until it has to wait for something,
        │ ◀── what it waits for, or its end ───    │ a step, say, and hands that over
        ▼ awaits it
@@ -29,13 +29,12 @@ from uuid import UUID
 
 from greenlet import getcurrent, greenlet
 
-from ..authoring import runtime as context
-from ..authoring.runtime import HookPort, Runtime, StartOptions, WorkflowMetadata
+from ..authoring.options import StartOptions
+from ..authoring.runtime import RUNTIME, CallableStep, HookPort, Named, Runtime, WorkflowMetadata
 from . import sandbox
 from .teardown import keep
 
 if TYPE_CHECKING:
-    from ..authoring.definitions import Step, Workflow
     from .runtime import BodyRuntime
 
 #: how often a body that is put away may go on to wait for something, before it is left where it stands
@@ -43,11 +42,11 @@ _ATTEMPTS = 100
 _ABANDONED: Any = object()
 
 
-class PlainRuntime(Runtime):
+class SyncRuntime(Runtime):
     """The runtime in a plain ``def`` body: asks the body's own runtime, and waits for the answer."""
 
     in_body = True
-    blocking = True
+    is_sync = True
     place = "in a workflow body"
 
     def __init__(self, inner: BodyRuntime) -> None:
@@ -78,22 +77,20 @@ class PlainRuntime(Runtime):
     settle = wait
 
     def spawn(self, call: Callable[[], Any]) -> Coroutine[Any, Any, Any]:
-        return drive(Stack(self, call, copy_context()))
+        return drive(SyncStack(self, call, copy_context()))
 
-    def open_plain(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
+    def open_sync(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
         return self.spawn(lambda: fn(*args, **kwargs))
 
     # --- what the body's own runtime answers -------------------------------------------------------------------------
 
-    def call_step(self, step: Step[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_step(self, step: CallableStep, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.wait(self._inner.call_step(step, args, kwargs))
 
     def sleep(self, delay: float | timedelta | str | datetime) -> Any:
         return self.wait(self._inner.sleep(delay))
 
-    def start_child(
-        self, workflow: Workflow[Any, Any], options: StartOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def start_child(self, workflow: Named, options: StartOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.wait(self._inner.start_child(workflow, options, args, kwargs))
 
     def child_result(self, run_id: str, timeout: float | timedelta | str | None) -> Any:
@@ -130,16 +127,16 @@ class PlainRuntime(Runtime):
         return self.wait(self._inner.aset_attributes(attributes))
 
 
-def open_plain(inner: BodyRuntime, fn: Callable[..., Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
+def open_sync(inner: BodyRuntime, fn: Callable[..., Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
     """The coroutine that runs a plain function as a body, or as part of one. It begins when it is awaited."""
-    if inner.plain is None:
-        inner.plain = PlainRuntime(inner)
+    if inner.sync is None:
+        inner.sync = SyncRuntime(inner)
     around = copy_context()
-    around.run(context.RUNTIME.set, inner.plain)
-    return drive(Stack(inner.plain, lambda: fn(*args, **kwargs), around))
+    around.run(RUNTIME.set, inner.sync)
+    return drive(SyncStack(inner.sync, lambda: fn(*args, **kwargs), around))
 
 
-async def drive(stack: Stack) -> Any:
+async def drive(stack: SyncStack) -> Any:
     """Run a plain function to its end, awaiting for it what it waits for."""
     waits_for = stack.begin()
     while not stack.ended:
@@ -152,7 +149,7 @@ async def drive(stack: Stack) -> Any:
     return waits_for
 
 
-class Stack:
+class SyncStack:
     """A plain function on a stack of its own. Each method runs it until it waits for something or ends.
 
     They return what it waits for, or with :attr:`ended` what it returned; what it raises, they raise.
@@ -160,7 +157,7 @@ class Stack:
 
     __slots__ = ("_call", "_context", "_greenlet", "_runtime")
 
-    def __init__(self, runtime: PlainRuntime, call: Callable[[], Any], around: Context) -> None:
+    def __init__(self, runtime: SyncRuntime, call: Callable[[], Any], around: Context) -> None:
         self._runtime, self._call, self._context = runtime, call, around
         self._greenlet: greenlet | None = None
 
@@ -209,11 +206,11 @@ class Stack:
 
 
 class _Thread:
-    """The thread that plain bodies run on. Whoever hands it something waits for the answer."""
+    """The thread that sync bodies run on. Whoever hands it something waits for the answer."""
 
     def __init__(self) -> None:
         self._work: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[tuple[bool, Any]]]] = SimpleQueue()
-        thread = threading.Thread(target=self._loop, name="workflows-plain", daemon=True)
+        thread = threading.Thread(target=self._loop, name="workflows-sync", daemon=True)
         with sandbox.lifted():  # the body asks for it, and the engine gives it
             thread.start()
         self._thread = thread

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from ..authoring.definitions import Workflow
+from ..authoring.workflows import Workflow
 from ..eventlog import events
 from ..eventlog.events import Record
 from ..eventlog.fold import Fold, encoded, fold, parts

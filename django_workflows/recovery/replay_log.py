@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from .. import conf
-from ..authoring.definitions import Workflow
 from ..authoring.registry import find_workflow
+from ..authoring.workflows import Workflow
 from ..engine import Execution, ExecutionSettings
 from ..engine.tracing import Trace, trace
 from ..eventlog.events import Record

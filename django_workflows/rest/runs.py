@@ -9,8 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from .. import api
+from ..authoring.options import StartOptions
 from ..authoring.registry import find_workflow
-from ..authoring.runtime import StartOptions
 from ..models import Run
 from . import filters, serializers
 from .base import ApiView

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from django.db import transaction
 
-from ..authoring.definitions import Workflow
 from ..authoring.registry import find_workflow, workflow_names
 from ..authoring.schedules import ScheduleSpec, declared_name
+from ..authoring.workflows import Workflow
 from ..models import Schedule, Worker
 from ..store import database
 from . import rows, ticks, timing

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .. import conf
-from ..authoring.definitions import Workflow
+from ..authoring.workflows import Workflow
 from ..serialization import Encoded
 from ..values.durations import parse
 from .creation import NewRun

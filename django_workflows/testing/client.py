@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 
 from .. import api
 from ..api import webhooks
-from ..authoring import runtime
+from ..authoring.client import client, install_client
 from ..notify import watcher
 from ..store import database
 from ..streams import reading
@@ -37,8 +37,8 @@ def driving(workflows: Workflows) -> Iterator[None]:
             refuse(token)
 
     with ExitStack() as stack:
-        stack.callback(runtime.install_client, runtime.client())
-        runtime.install_client(DrivingClient(workflows, is_nested))
+        stack.callback(install_client, client())
+        install_client(DrivingClient(workflows, is_nested))
         stack.enter_context(mock.patch.object(watcher, "wait", wait))
         stack.enter_context(mock.patch.object(watcher, "await_answer", sync_to_async(wait)))
         stack.enter_context(mock.patch.object(reading, "_in_atomic_block", is_nested))

@@ -19,8 +19,9 @@ from django.apps import apps
 from django.db import connections, router, transaction
 
 from .. import verify
-from ..authoring.definitions import BoundWorkflow, Step, Workflow
 from ..authoring.handles import RunHandle
+from ..authoring.steps import Step
+from ..authoring.workflows import BoundWorkflow, Workflow
 from ..models import Event, Run
 from ..store import database
 from ..values import clock, ids

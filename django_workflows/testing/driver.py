@@ -13,7 +13,7 @@ from typing import cast
 
 from .. import conf
 from ..authoring import registry
-from ..authoring.definitions import Step
+from ..authoring.steps import Step
 from ..schedules import declared, ticks
 from ..services import outbox
 from ..store import claims, database, orm_guard

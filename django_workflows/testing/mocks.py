@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from ..authoring import registry
-from ..authoring.definitions import Step
+from ..authoring.steps import Step
 from ..values import durations
 
 _takes: dict[str, timedelta] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..authoring.definitions import Workflow
 from ..authoring.handles import RunHandle
 from ..authoring.registry import find_workflow
+from ..authoring.workflows import Workflow
 from ..eventlog.statuses import TERMINAL_RUN
 from ..models import Run
 from ..recovery.replay_log import places_of, replay_log

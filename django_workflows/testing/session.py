@@ -12,8 +12,8 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from .. import api
-from ..authoring.definitions import BoundWorkflow, Workflow
 from ..authoring.handles import RunHandle
+from ..authoring.workflows import BoundWorkflow, Workflow
 from ..models import Event, Hook, Run
 from ..store import database
 from ..values import clock, durations

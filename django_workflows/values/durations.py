@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from . import clock
 
+#: every form that is accepted; a number is seconds
+Duration = float | timedelta | str
+
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),

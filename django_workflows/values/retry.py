@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from . import durations
+from .validation import naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,7 @@ class RetryPolicy:
         if self.max_retries < 0:
             raise ValueError(f"max_retries cannot be negative: {self.max_retries}. Use 0 for no retries.")
         for name in ("retry_delay", "max_retry_delay"):
-            try:
-                object.__setattr__(self, name, durations.seconds(getattr(self, name)))
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{name}: {error}") from None
+            object.__setattr__(self, name, naming(name, durations.seconds, getattr(self, name)))
         if isinstance(self.backoff, bool) or not isinstance(self.backoff, (int, float)):
             raise TypeError(f"backoff is a number, not {self.backoff!r}.")
         if not 1 <= self.backoff <= sys.float_info.max:

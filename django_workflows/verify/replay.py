@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from ..authoring.definitions import Workflow
 from ..authoring.registry import find_workflow
+from ..authoring.workflows import Workflow
 from ..engine import Execution
 from ..recovery.replay_log import WHOLE, execution_settings, places_of, replay_log
 from .violation import Subject, Violation

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring import definitions, registry, runtime
-from django_workflows.authoring.definitions import step, workflow
+from django_workflows.authoring import client as seam
+from django_workflows.authoring import registry, runtime
 from django_workflows.authoring.handles import RunHandle
-from django_workflows.authoring.runtime import Runtime, StartOptions
+from django_workflows.authoring.options import StartOptions
+from django_workflows.authoring.runtime import Runtime
+from django_workflows.authoring.steps import step
+from django_workflows.authoring.workflows import workflow
 from django_workflows.exceptions import WorkflowSandboxError
 from django_workflows.values.retry import RetryPolicy
 
@@ -47,10 +50,10 @@ class RecordingClient:
 @pytest.fixture
 def client() -> Iterator[RecordingClient]:
     installed = RecordingClient()
-    before = runtime._client
-    runtime.install_client(installed)  # type: ignore[arg-type]
+    before = seam._client
+    seam.install_client(installed)  # type: ignore[arg-type]
     yield installed
-    runtime.install_client(before)
+    seam.install_client(before)
 
 
 class BodyRuntime(Runtime):
@@ -289,7 +292,7 @@ def test_malformed_options_of_a_workflow_are_refused(options: dict[str, Any]) ->
 
 
 def test_without_greenlet_a_workflow_is_an_async_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(definitions, "find_spec", lambda name: None)
+    monkeypatch.setattr("django_workflows.authoring.workflows.find_spec", lambda name: None)
     with pytest.raises(TypeError, match="async def"):
 
         @workflow  # type: ignore[arg-type]
@@ -373,13 +376,13 @@ def test_start_without_a_client_says_what_is_missing() -> None:
     @workflow
     async def order() -> None: ...
 
-    before = runtime._client
-    runtime.install_client(None)
+    before = seam._client
+    seam.install_client(None)
     try:
         with pytest.raises(RuntimeError, match="INSTALLED_APPS"):
             order.start()
     finally:
-        runtime.install_client(before)
+        seam.install_client(before)
 
 
 def test_in_a_body_start_points_to_astart_and_astart_starts_a_child(in_body: None, client: RecordingClient) -> None:
@@ -422,6 +425,8 @@ def test_in_a_step_start_works_as_anywhere(in_step: None, client: RecordingClien
         ({"attributes": {"a" * 65: 1}}, ValueError, "64"),
         ({"attributes": {"a": "ü" * 129}}, ValueError, "256"),
         ({"attributes": {"a": "x\x00"}}, ValueError, "NUL"),
+        ({"attributes": {"a\x00": 1}}, ValueError, "NUL"),
+        ({"idempotency_key": "\ud800"}, ValueError, "surrogate"),
         ({"attributes": {str(n): n for n in range(65)}}, ValueError, "64"),
         ({"detached": 1}, TypeError, "detached"),
         ({"colour": "red"}, TypeError, "no option 'colour'"),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring import runtime as context
 from django_workflows.authoring.handles import RunHandle
 from django_workflows.authoring.http import FormFile, Headers, WebhookRequest, WebhookResponse
 from django_workflows.authoring.primitives import (
@@ -25,7 +24,7 @@ from django_workflows.authoring.primitives import (
     patched,
     set_attributes,
 )
-from django_workflows.authoring.runtime import HookPort, Runtime
+from django_workflows.authoring.runtime import RUNTIME, HookPort, Runtime
 from django_workflows.exceptions import WorkflowSandboxError
 from django_workflows.serialization import dumps, loads
 
@@ -55,9 +54,9 @@ class Recorder(Runtime):
 @pytest.fixture
 def runtime() -> Iterator[Recorder]:
     recorder = Recorder()
-    token = context.RUNTIME.set(recorder)
+    token = RUNTIME.set(recorder)
     yield recorder
-    context.RUNTIME.reset(token)
+    RUNTIME.reset(token)
 
 
 def test_a_step_may_set_attributes_write_and_answer(runtime: Recorder) -> None:

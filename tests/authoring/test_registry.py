@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from django_workflows.authoring import registry
-from django_workflows.authoring.definitions import step, workflow
+from django_workflows.authoring.steps import step
+from django_workflows.authoring.workflows import workflow
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django_workflows.authoring.definitions import step
+from django_workflows.authoring.steps import step
 
 
 @step

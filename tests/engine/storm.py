@@ -10,8 +10,8 @@ import random as process_random
 import sys
 from typing import Any
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import create_hook, now, race, random, sleep, uuid4
+from django_workflows.authoring.workflows import workflow
 
 from .steps import a, b, c
 from .support import Run, check_replays, finish_step

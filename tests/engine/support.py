@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from django_workflows.authoring.definitions import Workflow
+from django_workflows.authoring.workflows import Workflow
 from django_workflows.engine import Execution, ExecutionSettings
 from django_workflows.engine.matching import matches
 from django_workflows.eventlog import commands, events

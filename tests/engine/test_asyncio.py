@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import now, race, sleep
+from django_workflows.authoring.workflows import workflow
 
 from .steps import a, b, c
 from .support import START, Run, check_replays, count_up, finish

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.handles import RunHandle
 from django_workflows.authoring.primitives import race, sleep
+from django_workflows.authoring.workflows import workflow
 from django_workflows.exceptions import RunCancelledError, RunFailedError, WorkflowSandboxError
 
 from .steps import a

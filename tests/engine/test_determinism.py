@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import random, uuid4
+from django_workflows.authoring.workflows import workflow
 from django_workflows.engine.futures import DurableFuture
 
 from .steps import a, b

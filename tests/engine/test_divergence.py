@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import create_hook, create_webhook, patched, set_attributes, sleep
+from django_workflows.authoring.workflows import workflow
 from django_workflows.eventlog import events
 from django_workflows.exceptions import ReplayDivergenceError
 

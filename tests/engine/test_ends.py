@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import continue_as_new, create_hook, race, set_attributes, sleep
+from django_workflows.authoring.workflows import workflow
 from django_workflows.engine import Execution, ExecutionSettings
 from django_workflows.eventlog import events
 from django_workflows.eventlog.commands import ContinueAsNew

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring.definitions import Workflow, workflow
+from django_workflows.authoring.workflows import Workflow, workflow
 from django_workflows.engine import Execution
 from django_workflows.eventlog import events
 from django_workflows.eventlog.lives import effective, reserved_ids
@@ -131,7 +131,7 @@ def test_reserved_ids_may_be_given_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["shop.workflows.Order.pay", "refund v2", "a" * 255])
 def test_correlation_ids_are_readable_and_short_enough(name: str) -> None:
-    from django_workflows.authoring.definitions import step
+    from django_workflows.authoring.steps import step
 
     @step(name=name)
     def anything() -> Any: ...

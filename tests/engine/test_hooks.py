@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.http import WebhookRequest, WebhookResponse
 from django_workflows.authoring.primitives import Hook, create_hook, create_webhook, race, sleep
+from django_workflows.authoring.workflows import workflow
 from django_workflows.engine import ExecutionSettings
 from django_workflows.engine.hooks import BodyHook
 from django_workflows.eventlog import events

@@ -6,7 +6,6 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import (
     create_hook,
     get_workflow_metadata,
@@ -18,6 +17,7 @@ from django_workflows.authoring.primitives import (
     sleep,
     uuid4,
 )
+from django_workflows.authoring.workflows import workflow
 from django_workflows.eventlog import events
 
 from .steps import a, b, c

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from django_workflows.authoring import runtime
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import (
     create_hook,
     get_step_metadata,
@@ -27,6 +26,7 @@ from django_workflows.authoring.primitives import (
     sleep,
     uuid4,
 )
+from django_workflows.authoring.workflows import workflow
 from django_workflows.engine import sandbox
 from django_workflows.exceptions import WorkflowSandboxError
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django_workflows.authoring.definitions import workflow
 from django_workflows.authoring.primitives import create_hook
+from django_workflows.authoring.workflows import workflow
 
 from .steps import a
 from .support import Run

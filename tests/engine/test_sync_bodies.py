@@ -31,7 +31,7 @@ from django_workflows import (
     workflow,
 )
 from django_workflows import sync as plain
-from django_workflows.authoring import definitions, registry
+from django_workflows.authoring import registry
 from django_workflows.models import Event, Run
 from django_workflows.testing import Workflows, assert_replays, survives_crash_everywhere
 from django_workflows.testing.plugin import workflows
@@ -421,7 +421,7 @@ def test_what_is_for_plain_bodies_says_so_elsewhere(workflows: Workflows) -> Non
 
 
 def test_without_greenlet_a_plain_def_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(definitions, "find_spec", lambda name: None)
+    monkeypatch.setattr("django_workflows.authoring.workflows.find_spec", lambda name: None)
     with pytest.raises(TypeError, match=r"Install django-durable-workflows\[greenlet\]"):
 
         @workflow

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from django_workflows.authoring.definitions import Workflow, workflow
 from django_workflows.authoring.primitives import create_hook, now, patched, race, random, set_attributes, sleep, uuid4
+from django_workflows.authoring.workflows import Workflow, workflow
 from django_workflows.engine import teardown
 
 from .steps import a, b, c

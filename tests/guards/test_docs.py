@@ -14,7 +14,7 @@ import pytest
 
 import django_workflows
 from django_workflows import api, conf
-from django_workflows.authoring.runtime import StartOptions
+from django_workflows.authoring.options import StartOptions
 from django_workflows.exceptions import all_codes
 from django_workflows.management.subcommands import SUBCOMMANDS
 from django_workflows.models import Run

@@ -11,7 +11,7 @@ from typing import Any
 
 from django_workflows import patched, sleep, step, workflow
 from django_workflows.authoring import registry
-from django_workflows.authoring.definitions import Workflow
+from django_workflows.authoring.workflows import Workflow
 from django_workflows.engine.tracing import trace
 from django_workflows.eventlog.events import Record
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_workflows import step
-from django_workflows.authoring.definitions import Step
+from django_workflows.authoring.steps import Step
 from django_workflows.eventlog.statuses import StepStatus
 from django_workflows.serialization import Encoded
 from django_workflows.store.rows import StepRow

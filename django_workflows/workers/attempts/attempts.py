@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ...authoring.definitions import Step
+from ...authoring.steps import Step
 from ...serialization import Encoded
 from ...store.rows import RunRow, StepRow
 

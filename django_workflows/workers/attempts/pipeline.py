@@ -15,7 +15,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
-from ...authoring import runtime as context
+from ...authoring.runtime import RUNTIME
 from ...exceptions import FatalError, RetryableError, SerializationError
 from ...serialization import dumps, encode_error, loads
 from ...values import clock, durations
@@ -59,7 +59,7 @@ def _bound(runtime: StepRuntime, fn: Callable[..., Any], arguments: dict[str, An
     """The step's function with its arguments, to be called in a context of its own."""
 
     def call() -> Any:
-        context.RUNTIME.set(runtime)
+        RUNTIME.set(runtime)
         return fn(*arguments["args"], **arguments["kwargs"])
 
     return lambda: contextvars.Context().run(call)
@@ -72,7 +72,7 @@ async def arun_attempt(attempt: Attempt) -> Outcome:
     try:
         await _refresh_connections()
         arguments = loads(attempt.step.input)
-        context.RUNTIME.set(runtime)
+        RUNTIME.set(runtime)
         timeout = attempt.definition.timeout
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
             value = await attempt.definition.fn(*arguments["args"], **arguments["kwargs"])

@@ -7,9 +7,9 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from ...authoring import runtime
 from ...authoring.http import WebhookRequest, WebhookResponse
-from ...authoring.runtime import StepMetadata, WorkflowMetadata, clean_attributes
+from ...authoring.options import clean_attributes
+from ...authoring.runtime import Runtime, StepMetadata, WorkflowMetadata
 from ...exceptions import EntityConflictError
 from ...serialization import dumps
 from ...services import attributes, steps
@@ -24,7 +24,7 @@ from .attempts import Attempt
 from .chunk_buffer import ChunkBuffer
 
 
-class StepRuntime(runtime.Runtime):
+class StepRuntime(Runtime):
     place = "in a step"
 
     def __init__(self, attempt: Attempt) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ... import conf
-from ...authoring.definitions import Step
 from ...authoring.registry import find_step
+from ...authoring.steps import Step
 from ...eventlog import commands
 from ...eventlog.statuses import StepStatus
 from ...exceptions import MaxEventsExceededError, PayloadTooLargeError, WorkflowError

@@ -8,7 +8,7 @@ from typing import Any
 
 from django_workflows import create_hook, now, random, set_attributes, sleep
 from django_workflows import race as first_of
-from django_workflows.authoring.definitions import workflow
+from django_workflows.authoring.workflows import workflow
 from tests.engine.steps import a, b, charge
 
 Tree = list[Any]
