@@ -109,6 +109,10 @@ class Definitions(Generic[D]):
             )
         self._by_name[definition.name] = definition  # the same function once more: its module was loaded again
 
+    def discard(self, name: str) -> None:
+        """For tests: forget the name, as a process does whose code no longer has it."""
+        self._by_name.pop(name, None)
+
     def find(self, name: str) -> D | None:
         """The definition of this name, or None if this process does not know it."""
         return self._by_name.get(name)
