@@ -13,7 +13,7 @@ from . import runs, starts
 
 
 class _Client:
-    """The calling side of ``authoring.runtime.Client``: each method is one use case of this package."""
+    """The calling side of ``authoring.client.Client``: each method is one use case of this package."""
 
     start = staticmethod(starts.start)
     start_many = staticmethod(starts.start_many)

@@ -12,6 +12,7 @@ from django.core.checks import Warning as CheckWarning
 
 from django_workflows import api, patched, sleep, step, workflow
 from django_workflows.authoring import registry
+from django_workflows.authoring.workflows import WORKFLOWS
 from django_workflows.deploys import lockfile
 from django_workflows.deploys.references import references
 from django_workflows.deploys.surface import describe
@@ -68,8 +69,9 @@ async def with_a_patch() -> Any:
 @pytest.fixture(autouse=True)
 def _registry(transactional_db: None, verified: None) -> Iterator[None]:
     with registry.isolated():
-        registry._workflows.clear()
-        registry._workflows["lock.gift"] = gift
+        for name in registry.workflow_names():
+            WORKFLOWS.discard(name)
+        WORKFLOWS.add(gift)
         yield
 
 
@@ -80,7 +82,7 @@ def locked(tmp_path: Path) -> Path:
 
 def order(body: Body) -> Any:
     """Deploy the workflow ``lock.order`` with this body."""
-    registry._workflows.pop("lock.order", None)
+    WORKFLOWS.discard("lock.order")
     return workflow(name="lock.order")(body)
 
 
@@ -178,7 +180,7 @@ class TestCheck:
         work()
         lockfile.make(locked)
 
-        registry._workflows.pop("lock.order")
+        WORKFLOWS.discard("lock.order")
         (finding,) = lockfile.check(locked)
         assert finding.sentence == "workflow `lock.order` was removed while 1 run is under way"
 

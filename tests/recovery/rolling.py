@@ -11,7 +11,7 @@ from typing import Any
 
 from django_workflows import patched, sleep, step, workflow
 from django_workflows.authoring import registry
-from django_workflows.authoring.workflows import Workflow
+from django_workflows.authoring.workflows import WORKFLOWS, Workflow
 from django_workflows.engine.tracing import trace
 from django_workflows.eventlog.events import Record
 
@@ -75,7 +75,7 @@ def fitting_versions(run_id: str, name: str, log: list[Record]) -> list[str]:
     with registry.isolated():
         for version in VERSIONS:
             for known in DEFINED:
-                registry._workflows.pop(known, None)
+                WORKFLOWS.discard(known)
             definition = _define(version)[name]
             if trace(Execution(definition, log[0], run_id=run_id), log).divergence is None:
                 fitting.append(version)

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from django_workflows import api
 from django_workflows.authoring import registry
+from django_workflows.authoring.workflows import WORKFLOWS
 from django_workflows.deploys import lockfile
 from django_workflows.models import Run
 from tests.recovery import bodies
@@ -104,7 +105,7 @@ class TestLock:
         work()
         workflows("makelock", "--file", file)
         with registry.isolated():
-            registry._workflows.pop(bodies.sleeper.name)
+            WORKFLOWS.discard(bodies.sleeper.name)
             with pytest.raises(SystemExit) as left:
                 workflows("check", "--file", file)
         assert left.value.code == 1

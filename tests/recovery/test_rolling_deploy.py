@@ -8,6 +8,7 @@ import pytest
 
 from django_workflows import api
 from django_workflows.authoring import registry
+from django_workflows.authoring.workflows import WORKFLOWS
 from django_workflows.models import Event, Run
 from django_workflows.workers.turn.advancer import Advancer
 from tests.recovery import bodies, rolling
@@ -20,7 +21,7 @@ def _unknown_afterwards(_tables: None) -> Iterator[None]:
     """No single version fits all of these runs, so the validator shall know none of them."""
     yield
     for name in rolling.DEFINED:
-        registry._workflows.pop(name, None)
+        WORKFLOWS.discard(name)
 
 
 @pytest.mark.usefixtures("_unknown_afterwards")
