@@ -23,11 +23,11 @@ def check_text(option: str, value: Any, limit: int, *, printable: bool = False) 
     """
     if not isinstance(value, str):
         raise TypeError(f"{option} is a string, not {type(value).__name__}: use str(...).")
+    if printable and not (0 < len(value) <= limit and value.isprintable()):
+        raise ValueError(f"{option} has 1 to {limit} printable characters; {value[:60]!r} does not.")
     if not 0 < len(value) <= limit:
         raise ValueError(f"{option} has 1 to {limit} characters, not {len(value)}.")
     check_storable(option, value)
-    if printable and not value.isprintable():
-        raise ValueError(f"{option} has printable characters only; {value[:60]!r} has others.")
     return value
 
 
