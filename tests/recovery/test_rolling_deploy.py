@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from django_workflows import api
-from django_workflows.authoring import registry
 from django_workflows.authoring.workflows import WORKFLOWS
 from django_workflows.models import Event, Run
 from django_workflows.workers.turn.advancer import Advancer
