@@ -1,4 +1,4 @@
-# The front door. `make` lists what there is. DATABASE_URL, VENV, PYTHON and ARGS may be given.
+# The front door. `make` lists the targets. You may set DATABASE_URL, VENV, PYTHON and ARGS.
 
 VENV   ?= .venv
 PYTHON ?= python3
@@ -14,32 +14,32 @@ READY := $(VENV)/.installed
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(READY) ## the virtual environment, made from nothing; again when pyproject.toml has changed
+install: $(READY) ## create the virtual environment; update it when pyproject.toml has changed
 
 $(READY): pyproject.toml
 	@test -x $(BIN) || $(PYTHON) -m venv $(VENV)
 	$(BIN) -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@
 
-test: $(READY) ## all tests on a real PostgreSQL, brought along (DATABASE_URL=postgresql://… to use another)
+test: $(READY) ## run the tests on a PostgreSQL that it brings along (DATABASE_URL=postgresql://… uses another)
 	$(BIN) -m pytest -n auto --dist loadfile $(ARGS)
 
-test-sqlite: $(READY) ## the tests that also have to pass on SQLite
+test-sqlite: $(READY) ## run the tests that must also pass on SQLite
 	DATABASE_URL=sqlite $(BIN) -m pytest -m sqlite $(ARGS)
 
-coverage: $(READY) ## the tests, and which lines and branches they reach
+coverage: $(READY) ## run the tests and report which lines and branches they reach
 	$(BIN) -m coverage erase
 	$(BIN) -m coverage run -m pytest $(ARGS)
 	$(BIN) -m coverage combine --quiet
 	$(BIN) -m coverage report
 
-check: lint types floors migrations-check ## everything that needs no database
+check: lint types floors migrations-check ## run every check that needs no database
 
-lint: $(READY) ## ruff: rules and format
+lint: $(READY) ## ruff: check rules and format
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
 
-format: $(READY) ## ruff: repair what can be repaired
+format: $(READY) ## ruff: fix and format
 	$(BIN) -m ruff check --fix .
 	$(BIN) -m ruff format .
 
@@ -49,30 +49,30 @@ types: $(READY) ## mypy, strict
 floors: $(READY) ## import-linter: imports go down only
 	$(BIN) -c "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
 
-migrations-check: $(READY) ## the migrations say what the models say
+migrations-check: $(READY) ## check that the migrations match the models
 	DATABASE_URL=sqlite://:memory: $(BIN) -m django makemigrations django_workflows \
 	  --check --dry-run --settings=tests.settings --pythonpath=.
 
-demo: $(READY) ## a small shop to click through
+demo: $(READY) ## serve a small shop, kill its worker during an order, and ship the order
 	$(BIN) -m example_project.demo $(ARGS)
 
-trials: $(READY) ## minutes of load, kills and outages on real worker processes
+trials: $(READY) ## run the long trials: load, kills and outages on real worker processes
 	$(BIN) -m trials --long $(ARGS)
 
-slow: $(READY) ## the tests that `make test` leaves out, and a hundred rounds of each race
+slow: $(READY) ## run the tests that `make test` omits, and a hundred rounds of each race
 	ROUNDS=100 $(BIN) -m pytest -m "trial or slow or race" --timeout=1800 $(ARGS)
 
-bench: $(READY) ## the benchmarks (PEERS=1: other engines too, in the same run)
+bench: $(READY) ## run the benchmarks (PEERS=1: other engines too, in the same run)
 	@test -z "$(PEERS)" -o -n "$(PEERS_PYTHON)" || $(BIN) -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	$(BIN) -m benchmarks $(ARGS)
 
-shots: $(READY) ## the screenshots of the documentation, taken anew
+shots: $(READY) ## take the screenshots of the documentation again
 	SHOTS=docs/images $(BIN) -m pytest -m browser tests/admin/test_shots.py $(ARGS)
 
-build: $(READY) ## wheel and sdist into dist/
+build: $(READY) ## build wheel and sdist into dist/
 	$(BIN) -m hatchling build --clean
 
-clean: ## what the targets left behind, the virtual environment included if it is .venv
+clean: ## remove what the targets left behind, .venv included
 	rm -rf .venv .nox dist build htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache db.sqlite3* test.sqlite3* example_project/db.sqlite3*
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -46,7 +46,7 @@ def main() -> int:
                         found = list(_play(theatre, engine, group, chosen, options, repetition))
                         report.write_raw(found, raw)
                         figures += found
-        except KeyboardInterrupt:  # the table of what there is
+        except KeyboardInterrupt:  # the table of all workloads
             where += " Interrupted."
         where += f" Repetitions: {options.repeat}. Other processes took {bystanders.share():.0%} of the processors."
     text = "\n\n".join([where, *_tables(figures, engines)])
@@ -107,7 +107,7 @@ def _engines(names: str) -> list[Engine]:
 
 
 def _settings() -> dict[str, str | int]:
-    """Durable as PostgreSQL is by default; ``FLUSH_MS=1`` makes each commit wait as a slower disk would."""
+    """Durable, as PostgreSQL is by default; ``FLUSH_MS=1`` makes each commit wait as a slower disk would."""
     settings: dict[str, str | int] = {"shared_buffers": "256MB", **cost.SERVER_OPTIONS}
     if milliseconds := float(os.environ.get("FLUSH_MS", "0")):
         settings |= {"commit_delay": round(milliseconds * 1000), "commit_siblings": 0}
@@ -117,7 +117,7 @@ def _settings() -> dict[str, str | int]:
 def _turns(
     engines: Sequence[Engine], workloads: list[Workload], repetition: int
 ) -> Iterator[tuple[Engine, list[Workload]]]:
-    """Engines take turns; who begins changes from repetition to repetition."""
+    """Engines take turns; the first one changes with each repetition."""
     first = repetition % len(engines)
     for engine in [*engines[first:], *engines[:first]]:
         if chosen := [workload for workload in workloads if workload.suits(engine, repetition)]:
@@ -148,10 +148,10 @@ def _play(
 
 
 def _guarded(workload: Workload, stage: Stage, effort: float) -> Iterator[Figure]:
-    """A workload that fails is told and does not take the others with it."""
+    """A failing workload is reported and does not stop the others."""
     try:
         yield from workload.measure(stage, effort)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+    except Exception as error:  # noqa: BLE001 - after any error the others continue
         print(f"! {stage.engine.name} {workload.name}: {error}", file=sys.stderr, flush=True)
 
 

@@ -88,7 +88,7 @@ def fill(runs: int) -> None:
 def measure(ask: Callable[[], Any], rounds: int = 15) -> tuple[float, float, float, list[dict[str, str]]]:
     """Milliseconds: the median, the best, and this process's own time; and the statements of the last round.
 
-    On a machine that does other things, too, the process's own time and that of the statements say more than the clock.
+    On a busy machine the process's own time and that of the statements say more than the clock.
     """
     from django.db import connection
     from django.test.utils import CaptureQueriesContext

@@ -1,4 +1,4 @@
-"""One figure of one repetition, and what is said about several of them."""
+"""One figure of one repetition, and summaries of several."""
 
 from __future__ import annotations
 

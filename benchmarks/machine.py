@@ -1,4 +1,4 @@
-"""What the figures were measured on, and how much of it others were using meanwhile."""
+"""The machine on which the figures were measured, and how much of it other processes used meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Bystanders:
-    """The share of the processors that went to processes which are not ours, from construction to :meth:`share`.
+    """The share of the processors used by other processes, from construction to :meth:`share`.
 
     Children that have ended count for their parents, so the family of this process is seen whole once it has waited.
     """

@@ -18,7 +18,7 @@ RATE = 1000  # samples per second
 
 
 def arguments(how: str | None, results: Path, group: str) -> list[str]:
-    """What the worker is told, if it is to profile itself."""
+    """The worker's arguments, if it is to profile itself."""
     return ["--profile", str(results / f"profile-{group}.txt")] if how == "cprofile" else []
 
 
@@ -35,7 +35,7 @@ def sampled(stage: Stage, how: str | None, results: Path, workload: str) -> Iter
         raise SystemExit("--profile needs py-spy: pip install py-spy (or --profile cprofile)")
     worker = processes.family(stage.workers[0].pid)[-1]
     stacks = results / f"profile-{workload}.stacks"
-    # --gil: what holds the interpreter, and not what waits; --nonblocking: the worker is not stopped to be looked at
+    # --gil: what holds the interpreter, and not what waits; --nonblocking: the worker is not paused for a sample
     options = ["--pid", str(worker), "--rate", str(RATE), "--gil", "--nonblocking", "--format", "raw"]
     options += ["--output", str(stacks)]
     spy = subprocess.Popen([program, "record", *options, "--duration", "3600"], stdout=subprocess.DEVNULL)

@@ -20,7 +20,7 @@ def write_raw(figures: Iterable[Figure], path: Path) -> None:
 
 
 def put_into(page: Path, text: str) -> None:
-    """Replace what stands between the page's two marks."""
+    """Replace the text between the page's two marks."""
     before, rest = page.read_text().split("<!-- results -->")
     after = rest.split("<!-- end of results -->")[1]
     page.write_text(f"{before}<!-- results -->\n\n{text}\n\n<!-- end of results -->{after}")

@@ -1,4 +1,4 @@
-"""Django as a small site has it: this app, the admin, and nothing that would slow down or speed up a run."""
+"""Django as on a small site: this app, the admin, and nothing that would slow down or speed up a run."""
 
 from __future__ import annotations
 

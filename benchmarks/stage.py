@@ -1,4 +1,4 @@
-"""One engine on the server: its database, made anew from a template, its worker processes and its client process."""
+"""One engine on the server: its database, a fresh copy of a template, its worker processes and its client process."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ OURS = Engine(
     worker=("-m", "benchmarks.drivers.ours_worker"),
     migrate=("-m", "django", "migrate"),
 )
-#: no engine at all: its client measures what an engine stands on
+#: no engine: its client measures the layers below one
 FLOOR = replace(OURS, name="floor", client=("-m", "benchmarks.drivers.floor"), worker=None)
 ON_SQLITE = replace(OURS, name="ours-sqlite", sqlite=True)
 PEERS = (
@@ -107,7 +107,7 @@ class Stage:
             raise RuntimeError(f"{self.engine.name}: its tables could not be made, see {self._log.name}")
 
     def start_worker(self, *arguments: str, name: str = "first") -> subprocess.Popen[bytes]:
-        """``name`` is the same after a restart: some engines look for what they left behind under it."""
+        """``name`` is the same after a restart: some engines resume what they left behind under it."""
         assert self.engine.worker is not None
         self.environment["BENCH_WORKER"] = name
         process = self._spawn(*self.engine.worker, *arguments, stdout=self._log, start_new_session=True)

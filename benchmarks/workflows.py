@@ -1,4 +1,4 @@
-"""The bodies and steps that are measured, written as the documentation would have one write them."""
+"""The bodies and steps that are measured, written as the documentation recommends."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class DemoFailedError(Exception):
 
 
 class Process:
-    """A subprocess in a process group of its own, so that it can be ended with all that it has started."""
+    """A subprocess in a process group of its own, so that it can be ended with all its children."""
 
     def __init__(self, *arguments: str, output: int | None = None) -> None:
         self._output = output
@@ -60,7 +60,7 @@ class Process:
         return self._process.pid
 
     def kill(self) -> None:
-        """SIGKILL for the whole group: nothing of it gets to say goodbye."""
+        """SIGKILL for the whole group: no process of it can clean up."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -119,7 +119,7 @@ class Browser:
             pass
 
 
-# --- what is told ----------------------------------------------------------------------------------------------------
+# --- what is printed -------------------------------------------------------------------------------------------------
 
 _started = time.monotonic()
 
@@ -133,7 +133,7 @@ def title(text: str) -> None:
 
 
 class Story:
-    """Prints the events of one run as they are recorded, and waits for what is to come."""
+    """Prints the events of one run as they are recorded, and waits for later ones."""
 
     def __init__(self, run_id: str, deadline: float) -> None:
         self.run_id, self.deadline = run_id, deadline
@@ -142,7 +142,7 @@ class Story:
         self._seen: list[tuple[str, str]] = []
 
     def wait_for(self, what: str, reached: Callable[[list[tuple[str, str]]], bool]) -> None:
-        """Print until ``reached`` says so of the (type, correlation id) pairs seen so far."""
+        """Print until ``reached`` is true of the (type, correlation id) pairs seen so far."""
         while not reached(self._seen):
             if time.monotonic() > self.deadline:
                 raise DemoFailedError(f"It took more than {LIMIT:.0f} s, waiting until {what}.")
@@ -181,7 +181,7 @@ def _remark(event: Any) -> str:
 
 
 def prepare() -> None:
-    """Tables, something to sell, and somebody who may look into the admin."""
+    """Create the tables, a few products, and a user of the admin."""
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
 
@@ -219,7 +219,7 @@ def ship_one_order(browser: Browser, worker: Process) -> str:
 
     deadline = _started + LIMIT
     known = set(Order.objects.values_list("pk", flat=True))
-    title("Somebody orders a tea pot")
+    title("A customer orders a tea pot")
     browser.post("/", product="1", customer="Ada")
     order = Order.objects.exclude(pk__in=known).get()
     say(f"  order {order.pk}, run {order.run_id}: committed in one transaction")
@@ -229,7 +229,7 @@ def ship_one_order(browser: Browser, worker: Process) -> str:
     )
     title(f"kill -9 {worker.pid}: the worker and all its processes, in the middle of the charge")
     worker.kill()
-    title("A new worker is started")
+    title("A new worker starts")
     worker.start()
     story.wait_for("a manager is asked", _has_hook)
     title("A manager presses Approve")
@@ -259,7 +259,7 @@ def show_result(run_id: str) -> None:
 
 
 def serve(url: str) -> None:
-    title("Have a look yourself (Ctrl-C ends it)")
+    title("Look around (Ctrl-C ends the demo)")
     say(f"  the shop    {url}/")
     say(f"  the admin   {url}/admin/    user demo, password {PASSWORD}")
     threading.Event().wait()

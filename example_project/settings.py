@@ -14,8 +14,8 @@ def _database(url: str) -> dict[str, Any]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": url.removeprefix("sqlite").removeprefix(":///") or BASE_DIR / "db.sqlite3",
-            # WAL lets readers go on while one writes. IMMEDIATE takes the write lock at the start of a transaction:
-            # without it, one that reads first and then writes fails when another has written in between.
+            # WAL lets readers continue while one connection writes. IMMEDIATE takes the write lock at the start of a transaction:
+            # without it, a transaction that reads and then writes fails when another has written in between.
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
@@ -74,10 +74,10 @@ STATIC_URL = "static/"
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-# The shop's page asks once a second: not worth a line each.
+# The shop's page polls once a second: not worth a log line each.
 LOGGING = {"version": 1, "disable_existing_loggers": False, "loggers": {"django.server": {"level": "WARNING"}}}
 
-# For a demonstration on one's own machine, and for nothing else.
+# For a demonstration on your own machine only.
 SECRET_KEY = "a demo has no secrets"
 DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -86,8 +86,8 @@ DJANGO_WORKFLOWS = {
     "API_PERMISSION_CLASSES": ["example_project.live.permissions.StaffOrLivePage"],
     "WEBHOOK_SECRETS": {"payments": "whsec_dGhlIHNoYXJlZCBzZWNyZXQgb2YgYSBkZW1v"},
     "BASE_URL": os.environ.get("DEMO_URL", "http://127.0.0.1:8000"),
-    # SQLite has no advisory locks, so a killed worker is known by its silence alone. The demo kills one on purpose and
-    # does not want to wait the usual half minute.
+    # SQLite has no advisory locks, so only a missing heartbeat shows that a worker is dead. The demo kills one and
+    # should not have to wait the usual half minute.
     "HEARTBEAT_INTERVAL": 1,
     "HEARTBEAT_TIMEOUT": 3,
     "POLL_INTERVAL": 0.3,

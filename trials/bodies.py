@@ -37,7 +37,7 @@ async def _timer(seconds: float) -> str:
 
 @step(retry_delay=0.01)
 def effect(key: str) -> str:
-    """At least once: the ledger says which attempts there were."""
+    """At least once: the ledger records each attempt."""
     Ledger.objects.create(key=key, note=str(get_step_metadata().attempt))
     time.sleep(0.01)
     return key
@@ -95,7 +95,7 @@ async def unread(token: str, gate: str, n: int) -> int:
 
 @workflow
 async def posted(token: str, rounds: int) -> int:
-    """Two steps gathered, then a webhook; again and again."""
+    """Two steps gathered, then a webhook, repeatedly."""
     for number in range(rounds):
         await asyncio.gather(noop(1), noop(2))
         webhook = create_webhook(token=f"{token}.{number}")
@@ -132,7 +132,7 @@ _seen = 0
 
 @workflow
 async def diverging() -> int:
-    """Raises on replay: what it decides depends on the process it runs in."""
+    """Diverges on replay: what it decides depends on the process it runs in."""
     return await noop(os.getpid())
 
 
@@ -172,7 +172,7 @@ def once(key: str) -> int:
 
 @workflow
 async def outlasting(key: str) -> list[int]:
-    """Nothing here may notice that the database was away."""
+    """Nothing here may notice that the database was down."""
     first = await once(f"{key}:1")
     second = await noop(2)
     await sleep(0.05)

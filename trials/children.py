@@ -1,4 +1,4 @@
-"""Parents and children: many at once, and recursion deeper than there are slots. No worker is held by who waits."""
+"""Parents and children: many at once, and recursion deeper than there are slots. Waiting holds no worker."""
 
 from __future__ import annotations
 

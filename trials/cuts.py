@@ -1,4 +1,4 @@
-"""Connections cut just before and just after a COMMIT, and messages that come late: nothing lost, nothing twice."""
+"""Connections cut just before and just after a COMMIT, and late messages: nothing is lost, nothing happens twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every connection of the server taken by others, and the workers' own ended: they wait, come back, and nothing is lost."""
+"""Other clients take every connection of the server and end the workers' own: workers wait and reconnect, nothing is lost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(world: World, report: Report) -> None:
 
 
 def _take_all(url: str) -> list[Any]:
-    """Connect until the server refuses, end everybody else's sessions, and take their places as well."""
+    """Connect until the server refuses, end all other sessions, and take their places as well."""
     import psycopg
 
     held: list[Any] = []

@@ -1,4 +1,4 @@
-"""A random worker process gets SIGKILL every second or two, while runs of six steps go through."""
+"""A random worker process gets SIGKILL every second or two, while runs of six steps are executed."""
 
 from __future__ import annotations
 

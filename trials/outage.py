@@ -1,4 +1,4 @@
-"""PostgreSQL stopped and started in the middle, now with a crash, now in order; and single sessions ended by the server."""
+"""PostgreSQL is crashed or stopped and started again under load, and the server ends single sessions."""
 
 from __future__ import annotations
 

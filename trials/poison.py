@@ -1,4 +1,4 @@
-"""Bodies that loop, leave and diverge, next to 100 healthy runs: parked with a reason, the others unaffected."""
+"""Bodies that loop, exit and diverge, beside 100 healthy runs: parked with a reason, the others unaffected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two steps gathered, then a webhook, many times in series, in many runs; each webhook posted to as soon as it exists."""
+"""Two steps gathered, then a webhook, many times in sequence, in many runs; each webhook posted to as soon as it exists."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Proxy:
                         break
                     if drawn < self._before + self._after:
                         self.cuts["after"] += 1
-                        _deafen(source)  # the server commits, and its answer finds nobody
+                        _deafen(source)  # the server commits, and its answer is lost
                         target.sendall(data)
                         time.sleep(0.05)
                         break

@@ -1,4 +1,4 @@
-"""How long after a SIGKILL a lost step begins again on a worker that lives: median and worst."""
+"""How long after a SIGKILL a lost step begins again on a live worker: median and worst."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Two code versions of one workflow on live workers, runs coming in all the time: no failure, no write by the misfit.
+"""Two code versions of one workflow on live workers, runs starting all the time: no failure, no write by code that does not fit.
 
-Workers of the first version are at work when those of the second join them. A run that is past the place where the
-second version has a new step fits only the code that took it there; the others' workers park it and write nothing.
+Workers of the first version are running when those of the second join them. A run that is past the place where the
+second version has a new step fits only the code that took it there; workers with the other code park it and write nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of the trials' processes: no doors, only the engine and the ledger."""
+"""Settings of the trials' processes: no admin and no REST, only the engine and the ledger."""
 
 from __future__ import annotations
 

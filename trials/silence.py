@@ -1,4 +1,4 @@
-"""Every NOTIFY is suppressed: timers, retries, outcomes and new runs are found by time alone."""
+"""Every NOTIFY is suppressed: timers, retries, outcomes and new runs are found by polling."""
 
 from __future__ import annotations
 

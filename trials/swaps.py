@@ -1,4 +1,4 @@
-"""50 runs want two of five tokens each, in orders of their own: conflicts, no deadlock, nobody stuck."""
+"""50 runs take two of five tokens each, in different orders: conflicts, no deadlock, no run stuck."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class World:
     def __init__(self, seed: int, scale: float) -> None:
         self.seed, self.scale = seed, scale
         self.chance = random.Random(seed)
-        # A crash of the server must lose no commit; the machine itself is not going down, so it need not sync.
+        # A crash of the server must lose no commit; the machine does not crash, so the server need not sync.
         self.server = Server(durable=False, options={"synchronous_commit": "on"})
         self.directory = Path(mkdtemp(prefix="dwf-trial-"))
         self._workers: list[Any] = []
@@ -82,7 +82,7 @@ class World:
         self.server.close()
 
     def wait_for_ends(self, run_ids: list[str], timeout: float, chaos: Callable[[], None] = lambda: None) -> list[str]:
-        """Call ``chaos`` again and again until all runs have ended. Returns those that have not within ``timeout``."""
+        """Call ``chaos`` repeatedly until all runs have ended. Returns those that have not within ``timeout``."""
         from django.db import DatabaseError, InterfaceError, connections
 
         from django_workflows.models import Run
@@ -102,7 +102,7 @@ class World:
         return left
 
     def judge(self, report: Report, *, expected: str = "completed", allowed: tuple[int, ...] = ()) -> None:
-        """Every run has ended as expected, and every log keeps every rule."""
+        """Every run has ended as expected, and every log obeys every rule."""
         from collections import Counter
 
         from django_workflows.models import Run

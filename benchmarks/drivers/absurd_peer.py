@@ -1,6 +1,6 @@
-"""Absurd, as its documentation has it: an async worker, polling every 5 ms, many tasks at a time on one connection.
+"""Absurd, set up as its documentation says: an async worker, polling every 5 ms, many tasks at a time on one connection.
 
-Its own ``await_task_result`` looks every 50 ms and more slowly later; here the client looks every millisecond.
+Its own ``await_task_result`` polls every 50 ms and more slowly later; here the client polls every millisecond.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ URL = os.environ["DATABASE_URL"]
 PAYLOAD = {"items": ["x" * 96 for _ in range(100)]}
 CONCURRENCY = 32
 POLL = 0.005  # seconds
-LOOK = float(os.environ.get("BENCH_LOOK", "0.001"))  # seconds between two looks for the result
+LOOK = float(os.environ.get("BENCH_LOOK", "0.001"))  # seconds between two polls for the result
 QUEUE = "default"
 ENDED = """SELECT count(*) FILTER (WHERE completed_at IS NULL), max(completed_at) FROM absurd.r_default
 WHERE created_at >= %s"""

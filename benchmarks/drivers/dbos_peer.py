@@ -1,8 +1,8 @@
 """DBOS in its two documented settings: started inside the worker process, and through a queue.
 
-``client --inside``: the process that starts a workflow also executes it, and its handle hears of the result at once.
+``client --inside``: the process that starts a workflow also executes it, and its handle gets the result at once.
 Otherwise a worker polls a queue every 10 ms, and the client asks for the result every millisecond.
-Sequences are plain ``def`` workflows and steps, which is its faster way; what is concurrent is async.
+Sequences are ``def`` workflows and steps, which DBOS runs faster; concurrent work is async.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ URL = os.environ["DATABASE_URL"]
 PAYLOAD = {"items": ["x" * 96 for _ in range(100)]}
 QUEUE = "bench"
 POLL = 0.01  # seconds
-LOOK = float(os.environ.get("BENCH_LOOK", "0.001"))  # seconds between two looks for the result
+LOOK = float(os.environ.get("BENCH_LOOK", "0.001"))  # seconds between two polls for the result
 VERSION = "bench"
 ENDED = """SELECT count(*) FILTER (WHERE status <> 'SUCCESS'), max(updated_at) FROM dbos.workflow_status
 WHERE created_at >= %s"""
@@ -138,7 +138,7 @@ def _launch() -> None:
 
 
 def work(number: int) -> None:
-    os.environ["DBOS__VMID"] = f"{os.environ['BENCH_WORKER']}-{number}"  # it takes up again what it had under this name
+    os.environ["DBOS__VMID"] = f"{os.environ['BENCH_WORKER']}-{number}"  # it resumes what it had under this name
     _launch()
     DBOS.register_queue(QUEUE, polling_interval_sec=POLL)
     threading.Event().wait()

@@ -1,4 +1,4 @@
-"""Import it first: it sets Django up, so that what is imported after it may import models."""
+"""Import it first: it sets Django up, so that later imports may load models."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""What a roundtrip, a commit and a transition cost before any engine: on plain tables, by psycopg and by Django.
+"""What a round trip, a commit and a transition cost before any engine: on bare tables, with psycopg and with Django.
 
-A transition here is: lock the run, add three events, add a step, move the run on. Each figure is a median in
+A transition here is: lock the run, add three events, add a step, update the run. Each figure is a median in
 milliseconds, on one connection, unless it says otherwise.
 """
 
@@ -43,7 +43,7 @@ RETURNING id"""
 FINISH = "UPDATE floor_run SET wake_at = now() WHERE id = ANY(%s)"
 
 
-class FloorRun(models.Model):  # noqa: DJ008 - nobody looks at it
+class FloorRun(models.Model):  # noqa: DJ008 - never displayed
     id = models.TextField(primary_key=True)
     sequence = models.IntegerField()
     wake_at = models.DateTimeField(null=True)
@@ -52,7 +52,7 @@ class FloorRun(models.Model):  # noqa: DJ008 - nobody looks at it
         app_label, managed, db_table = "benchmarks", False, "floor_run"
 
 
-class FloorEvent(models.Model):  # noqa: DJ008 - nobody looks at it
+class FloorEvent(models.Model):  # noqa: DJ008 - never displayed
     run = models.ForeignKey(FloorRun, models.DO_NOTHING)
     sequence = models.IntegerField()
     type = models.TextField()
@@ -62,7 +62,7 @@ class FloorEvent(models.Model):  # noqa: DJ008 - nobody looks at it
         app_label, managed, db_table = "benchmarks", False, "floor_event"
 
 
-class FloorStep(models.Model):  # noqa: DJ008 - nobody looks at it
+class FloorStep(models.Model):  # noqa: DJ008 - never displayed
     id = models.TextField(primary_key=True)
     run = models.ForeignKey(FloorRun, models.DO_NOTHING)
     status = models.TextField()

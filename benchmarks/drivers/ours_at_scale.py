@@ -1,4 +1,4 @@
-"""Filling the tables with a million runs, and the questions whose answers must not take longer then."""
+"""Filling the tables with a million runs, and the queries that must not take longer then."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def admin_list() -> Callable[[], None]:
 
 
 def cold_replay(steps: int) -> dict[str, float]:
-    """Events per second of a log that no process has at hand: through the engine alone, and with reading it."""
+    """Events per second of a log that no process has cached: through the engine alone, and including the read."""
     run = w.sequence.start(steps)
     run.result(timeout=120)
     workflow = find_workflow(w.sequence.name)

@@ -1,4 +1,4 @@
-"""One request a line, one answer a line. Only the standard library: peers run it under their own interpreter."""
+"""One request per line, one answer per line. Standard library only: peers run it under their own interpreter."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def serve(driver: Any) -> None:
         request = json.loads(line)
         try:
             answer = {"ok": getattr(driver, request.pop("verb"))(**request)}
-        except Exception:  # noqa: BLE001 - told to the orchestrator
+        except Exception:  # noqa: BLE001 - reported to the orchestrator
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
     answers.flush()
-    os._exit(0)  # engines keep threads; nothing of theirs is needed any more
+    os._exit(0)  # engines keep threads, which are no longer needed
 
 
 def times(once: Callable[[], object], count: int, warmup: int) -> list[float]:

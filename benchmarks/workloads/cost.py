@@ -2,7 +2,7 @@
 
 Counted from the server's log, which needs no extension and treats every engine alike: a session with runs of no step
 and one with runs of fifty, each from the start of the worker to its end; the difference, by the number of steps, is the
-price of one. What polling and starting up cost is in both and goes away.
+price of one. The cost of polling and starting up is in both and cancels out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def step_cost(stage: Stage, effort: float) -> Iterator[Figure]:
     """Figures per sequential step; the statements themselves go to a file beside the table."""
     runs = max(20, round(40 * effort))
     log_statements(stage)
-    _autovacuum(stage, on=False)  # it writes when it likes, also about other databases
+    _autovacuum(stage, on=False)  # it writes at any time, also for other databases
     try:
         _session(stage, STEPS, 20)  # what is done once per database, and pages written whole after the last checkpoint
         empty, full = _session(stage, 0, runs), _session(stage, STEPS, runs)
@@ -102,7 +102,7 @@ def statements(log: Path, position: int, database: str) -> Counter[str]:
     with log.open(errors="replace") as file:
         file.seek(position)
         for line in file:
-            if line.startswith("\t"):  # a statement goes on
+            if line.startswith("\t"):  # a statement of several lines
                 if ours:
                     texts[-1] += " " + line.strip()
             elif ours := bool((match := _LINE.match(line)) and match["database"] == database):

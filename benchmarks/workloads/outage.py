@@ -1,4 +1,4 @@
-"""K: the worker is killed in mid-run. How long it takes beyond the work that was left, and how many steps run twice."""
+"""K: the worker is killed during a run. How long it takes beyond the work that was left, and how many steps run twice."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def _killed(stage: Stage, ledger: Path, *, another: bool) -> tuple[float, int]:
     try:
         excess = stage.ask("wait", run_id=run, timeout=PATIENCE) - killed - left
     except RuntimeError:
-        excess = math.inf  # it never went on
+        excess = math.inf  # it was never resumed
     times = Counter(number for number, _ in _begun(ledger))
     return excess, sum(count > 1 for count in times.values())
 
 
 def _begun(ledger: Path) -> list[tuple[int, int]]:
-    """(step, process id) in the order of their beginnings."""
+    """(step, process id) in the order in which they began."""
     lines = ledger.read_text().split(os.linesep)[:-1]
     return [(int(number), int(pid)) for number, pid in (line.split() for line in lines)]
 

@@ -1,4 +1,4 @@
-"""How long a run takes, from ``start()`` in one process to its result there, through another; and how many a second."""
+"""How long a run takes, from ``start()`` in one process to its result there, executed by another; and how many per second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LATENCIES = {
 
 
 class Meter:
-    """Processor time from its construction on. Unlike the clock on the wall, it hardly minds what else is running."""
+    """Processor time from its construction on. Unlike wall-clock time, it hardly depends on what else is running."""
 
     def __init__(self, stage: Stage) -> None:
         self._parties = {"worker": stage.executors, "client": stage.clients, "database": stage.database_processes()}
@@ -55,7 +55,7 @@ def hooks(stage: Stage, effort: float) -> Iterator[Figure]:
 
 
 def throughput(name: str, *, bulk: bool = False, steps: int = 3) -> Measure:
-    """Runs per second until the last is complete, and whose processor time it took."""
+    """Runs per second until the last is complete, and the processor time of each party."""
 
     def measure(stage: Stage, effort: float) -> Iterator[Figure]:
         stage.ask("throughput", runs=50, steps=steps, bulk=bulk)

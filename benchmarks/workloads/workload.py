@@ -16,7 +16,7 @@ Measure = Callable[[Stage, float], Iterator[Figure]]
 class Workload:
     """``workers``: processes of the one worker that is started before; 0 where ``measure`` sees to that itself.
 
-    ``peers``: those can do it, too, and ``inside`` also one whose client is the worker. ``once``: a peer does it in the
+    ``peers``: peers can do it as well, and ``inside`` also one whose client is the worker. ``once``: a peer does it in the
     first repetition only, because of how long it takes. ``sqlite``: it makes sense on SQLite. ``engine``: only for it.
     """
 

@@ -6,7 +6,7 @@ from rest_framework.permissions import BasePermission
 
 
 class StaffOrLivePage(BasePermission):
-    """Staff may do everything; whoever has the address of a live page may read that run, and that run alone."""
+    """Staff may do everything; the address of a live page lets its reader see that run and no other."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
         return bool(request.user.is_staff) or (request.method == "GET" and "run_id" in view.kwargs)

@@ -1,4 +1,4 @@
-"""A payment provider of our own: it calls back over HTTP and signs as Standard Webhooks asks for."""
+"""A fake payment provider: it calls back over HTTP and signs its requests as Standard Webhooks requires."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sign(message: str, timestamp: int, body: bytes, secret: str) -> str:
 
 
 def ask(callback: str, amount: str) -> None:
-    """Call back twice, as providers do when they are not sure: the workflow hears of it once."""
+    """Call back twice, as providers do when in doubt: the workflow gets one request."""
     body = json.dumps({"amount": amount}).encode()
     message, now = get_step_metadata().step_id, int(time.time())
     headers = {

@@ -1,4 +1,4 @@
-"""Order, and watch what happens to the order while it happens."""
+"""Place an order and watch its progress live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An order that tells its customer where it stands: a stream to the page, two webhooks from outside."""
+"""An order that shows its progress to the customer: a stream to the page, two webhooks from outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import provider
 
 THANKS = WebhookResponse(
     200,
-    "<!doctype html><title>Thank you</title><p>Thank you. The order goes on; you can close this page.</p>",
+    "<!doctype html><title>Thank you</title><p>Thank you. Your order is being processed; you can close this page.</p>",
     {"Content-Type": "text/html; charset=utf-8"},
 )
 
@@ -24,7 +24,7 @@ def tell(text: str, **more: Any) -> None:
 
 @step
 def ask_provider(callback: str, amount: str) -> None:
-    """The provider takes the order and calls back, signed, when the money has moved."""
+    """The provider takes the request and calls back, signed, when the money has moved."""
     provider.ask(callback, amount)
 
 
@@ -48,7 +48,7 @@ async def live_order(what: str) -> str:
     payment = create_webhook(verify="standard:payments")
     await tell("Approved. The payment provider is asked.")
     await ask_provider(payment.url, "25.00")
-    received = await payment  # whoever cannot sign never gets here
+    received = await payment  # a request without a valid signature never gets here
     await tell(f"Paid: {received.json()['amount']} €. The signature was good.")
     await pack(what)
     await tell("On its way to you.")

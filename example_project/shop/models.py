@@ -1,4 +1,4 @@
-"""What the shop sells and what was ordered. Nothing here knows of workflows, but for the id of the order's run."""
+"""What the shop sells and what was ordered. Nothing here depends on workflows, except the id of the order's run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A payment provider as one knows them: slow, now and then away, and safe to ask twice with the same idempotency key.
+"""A typical payment provider: slow, sometimes down, and safe to call twice with the same idempotency key.
 
-It is a fake that keeps its books in a table, so that it survives the worker that calls it.
+It is a fake that keeps its books in a table, so they survive the worker that calls it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class ProviderAwayError(Exception):
 
 
 def charge(key: str, amount: Decimal) -> str:
-    """Charge ``amount`` once for this key; asking again gives the same charge's id.
+    """Charge ``amount`` once for this key; a repeated call returns the same charge's id.
 
-    The first call for a key is refused: the provider is away just then.
+    The first call for a key is refused, as if the provider were down.
     """
     books, _ = Charge.objects.get_or_create(key=key, defaults={"amount": amount})
     Charge.objects.filter(pk=books.pk).update(calls=F("calls") + 1)

@@ -47,7 +47,7 @@ class FulfilOrderTests(ShopTestCase):
 
     def test_an_approved_order_is_shipped(self) -> None:
         run = self.start()
-        self.workflows.advance("1s")  # the provider is away at first; the step is tried again
+        self.workflows.advance("1s")  # the provider is down at first; the step is tried again
         self.assert_order("paid", stock=1)
 
         self.workflows.resume(self.order.approval_token, {"approved": True})
@@ -57,7 +57,7 @@ class FulfilOrderTests(ShopTestCase):
         self.notify.assert_called_once_with(self.order.pk)
         assert_replays(run)
 
-    def test_an_order_that_nobody_approves_is_cancelled_after_two_days(self) -> None:
+    def test_an_order_that_is_not_approved_is_cancelled_after_two_days(self) -> None:
         run = self.start()
         self.workflows.advance("1d 23h")
         self.assertEqual(run.status(), "running")
@@ -85,7 +85,7 @@ class FulfilOrderTests(ShopTestCase):
         order.refresh_from_db()
         self.assertEqual(order.status, "shipped")
 
-    def test_an_answer_that_nobody_waits_for_is_told(self) -> None:
+    def test_an_answer_that_is_not_awaited_is_reported(self) -> None:
         response = self.client.post(reverse("shop:approve", args=[self.order.pk]), follow=True)
         self.assertContains(response, "does not wait for an answer")
 

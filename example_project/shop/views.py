@@ -26,10 +26,10 @@ def orders(request: HttpRequest) -> HttpResponse:
 
 def _place_order(request: HttpRequest) -> HttpResponse:
     product = get_object_or_404(Product, pk=request.POST.get("product") or 0)
-    customer = request.POST.get("customer", "").strip()[:100] or "somebody"
+    customer = request.POST.get("customer", "").strip()[:100] or "Guest"
     with transaction.atomic():
         order = Order.objects.create(product=product, customer=customer)
-        # The order and its run are committed together: there is never one without the other.
+        # The order and its run are committed together: neither exists without the other.
         order.run_id = fulfil_order.using(about=order, attributes={"order": str(order.pk)}).start(order.pk).id
         order.save(update_fields=["run_id"])
     return redirect("shop:orders")
@@ -37,7 +37,7 @@ def _place_order(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def rows(request: HttpRequest) -> HttpResponse:
-    """The table's rows alone, for the page to put in place of the old ones."""
+    """The table's rows alone, with which the page replaces the old ones."""
     return render(request, "shop/rows.html", {"orders": Order.objects.select_related("product")[:SHOWN]})
 
 

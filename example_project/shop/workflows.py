@@ -1,4 +1,4 @@
-"""What happens to an order, from the shopping cart to the parcel: read it from the bottom up."""
+"""What happens to an order, from the shopping cart to the parcel: start reading at the bottom."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ APPROVAL_TIME = timedelta(days=2)
 
 @step(atomic=True)
 def reserve_stock(order_id: int) -> None:
-    """In one transaction with the record that it was done: the stock goes down exactly once."""
+    """One transaction with the record of its completion: the stock goes down exactly once."""
     order = Order.objects.get(pk=order_id)
     enough = Product.objects.filter(pk=order.product_id, stock__gte=order.quantity)
     if not enough.update(stock=F("stock") - order.quantity):
@@ -30,7 +30,7 @@ def reserve_stock(order_id: int) -> None:
 
 @step(max_retries=5, retry_delay=0.5)
 def charge_card(order_id: int) -> str:
-    """May run more than once, if the provider is away or the worker dies: so the provider gets an idempotency key."""
+    """May run more than once, if the provider is down or the worker dies, so the provider gets an idempotency key."""
     order = Order.objects.select_related("product").get(pk=order_id)
     return payments.charge(get_step_metadata().step_id, order.product.price * order.quantity)
 
@@ -47,7 +47,7 @@ def mark_approved(order_id: int) -> None:
 
 @step
 def pack(order_id: int) -> str:
-    time.sleep(0.6)  # somebody looks for tape
+    time.sleep(0.6)  # packing takes a moment
     return f"box-{order_id:04}"
 
 

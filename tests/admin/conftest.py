@@ -1,4 +1,4 @@
-"""What the tests of the admin need: users with and without permissions, a clock put back, a browser."""
+"""What the tests of the admin need: users with and without permissions, a clock that is restored, a browser."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def browser(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any, live_server: Any) -> Iterator[Callable[..., Visit]]:
-    """``visit(user, **context options)`` opens a window; at the end none may have had anything to complain about."""
+    """``visit(user, **context options)`` opens a window; at the end no window may have reported a problem."""
     visits: list[Visit] = []
 
     def open_window(user: User, **options: Any) -> Visit:

@@ -1,4 +1,4 @@
-"""Runs with a past, written through the service layer with a clock that is moved: what the pages are shown with."""
+"""Runs with a past, written through the service layer with a clock that is moved: what the pages show."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def worker(hostname: str = "web-1", pid: int = 4242, **columns: Any) -> Worker:
 
 
 class Story:
-    """One run, told in order. Each verb happens ``after`` so many seconds since the one before."""
+    """One run, written in order. Each verb happens ``after`` so many seconds since the one before."""
 
     def __init__(self, workflow: str, *args: Any, worker: Worker | None = None, **options: Any) -> None:
         data = dumps({"args": list(args), "kwargs": options.pop("kwargs", {})})
@@ -169,7 +169,7 @@ class Story:
 
 @contextmanager
 def ago(**span: float) -> Iterator[None]:
-    """What is told inside begins so long ago; the clock is put back afterwards."""
+    """What is written inside begins so long ago; the clock is restored afterwards."""
     before = clock.offset()
     clock.advance(-timedelta(**span))
     try:
@@ -193,7 +193,7 @@ def child(parent: Story, cid: str, workflow: str, *args: Any, after: float = 0.0
 
 
 def deliver_news() -> None:
-    """What ended children owe their parents."""
+    """Deliver the outbox: parents learn how their children ended."""
     while outbox.flush_outbox():
         pass
 

@@ -1,4 +1,4 @@
-"""The actions: each has its own permission, asks first, calls ``api``, and leaves a trace."""
+"""The actions: each has its own permission, asks for confirmation, calls ``api``, and leaves a trace."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class TestOneRun:
         client.post(act(story, "cancel"), {"reason": "ordered twice"})
         assert Event.objects.get(run_id=story.id, type="run_cancel_requested").payload["reason"] == "ordered twice"
 
-    def test_what_api_refuses_is_told_and_leaves_no_trace(self, client: Client) -> None:
+    def test_what_api_refuses_is_reported_and_leaves_no_trace(self, client: Client) -> None:
         story = Story("shop.a").start().end()
         response = client.post(act(story, "wake"), {"reason": ""}, follow=True)
         assert "has ended" in said(response)
@@ -302,7 +302,7 @@ class TestNothingElse:
         assert log_in(make_user("bob", *VERBS)).get(urls[name]).status_code == 403
         assert Client().get(urls[name]).status_code == 302  # to the login
 
-    def test_the_history_page_shows_who_and_why(self, client: Client) -> None:
+    def test_the_history_page_shows_the_user_and_the_reason(self, client: Client) -> None:
         story = STATES["cancel"]()
         client.post(act(story, "cancel"), {"reason": "ordered twice"})
         url = reverse("admin:django_workflows_run_history", args=[quote(story.id)])

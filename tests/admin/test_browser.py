@@ -105,7 +105,7 @@ class TestActing:
         expect(page.locator(".messagelist")).to_contain_text("3 runs woken.")
         assert Event.objects.filter(type="wait_completed").count() == len(stories)
 
-    def test_who_may_only_look_sees_no_buttons(self, visit: Open, viewer: User) -> None:
+    def test_a_user_who_may_only_view_sees_no_buttons(self, visit: Open, viewer: User) -> None:
         page = visit(viewer).open(path(waiting()))
         expect(page.locator(".wf-why")).to_contain_text("hook packed:44")
         expect(page.locator(".wf-actions")).to_have_count(0)
@@ -224,7 +224,7 @@ def test_nothing_hostile_runs(visit: Open, operator: User) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "device"), [("light", "desk"), ("dark", "phone")])
-def test_every_page_can_be_read_by_everybody(visit: Open, operator: User, scheme: str, device: str) -> None:
+def test_every_page_is_accessible(visit: Open, operator: User, scheme: str, device: str) -> None:
     told = histories.shop()
     one = visit(operator, color_scheme=scheme, **(PHONE if device == "phone" else {}))
     paths = {name: path(story) for name, story in told.items()}

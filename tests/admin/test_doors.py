@@ -1,4 +1,4 @@
-"""The admin is a door: it reads, and it calls ``api``. Held by reading its code."""
+"""The admin is a door: it reads, and it calls ``api``. Its code is read to prove it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the whole is: figures from bounded looks, and what they say."""
+"""The overview: figures from bounded queries, and what they say."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_busy_site_is_looked_at_through_its_newest_runs(monkeypatch: pytest.Mo
     assert found.since > clock.now() - timedelta(minutes=10)
 
 
-def test_queues_with_what_is_due_and_who_serves_them() -> None:
+def test_queues_with_what_is_due_and_their_workers() -> None:
     histories.worker("web-1", 1, queues=["default"])
     with ago(minutes=5):
         Story("shop.a")
@@ -119,14 +119,14 @@ def test_slow_and_failing_steps() -> None:
     assert shares[0].slowest == pytest.approx(30, abs=1)
 
 
-def test_the_page_says_when_nobody_works(viewer: User) -> None:
+def test_the_page_says_when_no_worker_is_alive(viewer: User) -> None:
     client = Client()
     client.force_login(viewer)
     with ago(minutes=5):
         Story("shop.b", queue="slow")
     text = client.get(reverse("admin:django_workflows_overview")).content.decode()
     assert "No worker is alive" in text
-    assert "nobody serves it" in text
+    assert "no worker serves it" in text
     histories.worker()
     assert "No worker is alive" not in client.get(reverse("admin:django_workflows_overview")).content.decode()
 

@@ -1,4 +1,4 @@
-"""Stored values as people read them, whatever they hold."""
+"""Stored values as text for people, whatever they contain."""
 
 from __future__ import annotations
 

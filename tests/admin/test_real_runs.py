@@ -1,4 +1,4 @@
-"""The pages on runs that the engine made, and the actions on bodies that really go on from them."""
+"""The pages on runs that the engine made, and the actions on bodies that really continue after them."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_no_runs_is_said(root: User) -> None:
     assert "No runs are about this." in page(OrderAdmin(Order, site), Order.objects.create(), root)
 
 
-def test_who_may_not_view_runs_sees_no_section() -> None:
+def test_a_user_who_may_not_view_runs_sees_no_section() -> None:
     user = User.objects.create_user("bob", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="change_order", content_type__app_label="shop"))
     order = Order.objects.create()

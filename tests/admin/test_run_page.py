@@ -99,7 +99,7 @@ class TestSecrets:
         story = Story("shop.a", f"https://shop.example/workflows/webhooks/{self.TOKEN}/").start()
         return story.hook("hook:1", self.TOKEN, webhook=True).deliver(self.TOKEN, {"path": f"/webhooks/{self.TOKEN}/"})
 
-    def test_a_token_is_hidden_from_those_who_may_not_resume(self, client: Client, story: Story) -> None:
+    def test_a_token_is_hidden_from_users_who_may_not_resume(self, client: Client, story: Story) -> None:
         texts = [page(client, story), part(client, story, "value", "input").content.decode()]
         for event in Event.objects.filter(run_id=story.id):
             texts.append(part(client, story, "event", event.sequence).content.decode())
@@ -107,7 +107,7 @@ class TestSecrets:
         assert not any(self.TOKEN in text for text in texts)
         assert "Zk3v…" in texts[1]
 
-    def test_nor_is_it_told_by_an_error_that_quotes_it(self, client: Client, story: Story) -> None:
+    def test_an_error_that_quotes_it_does_not_reveal_it(self, client: Client, story: Story) -> None:
         gone = ConnectionError(f"404 for https://shop.example/workflows/webhooks/{self.TOKEN}/")
         story.create("step:a:1", "shop.a").begin("step:a:1").retry("step:a:1", gone, 60)
         urls = [reverse("admin:django_workflows_run_changelist"), reverse("admin:django_workflows_overview")]
@@ -121,10 +121,10 @@ class TestSecrets:
         assert not any(self.TOKEN in text for text in texts)
         assert "404 for https://shop.example" in texts[-1]
 
-    def test_those_who_may_resume_see_it(self, operator: User, story: Story) -> None:
+    def test_users_who_may_resume_see_it(self, operator: User, story: Story) -> None:
         assert self.TOKEN in page(log_in(operator), story)
 
-    def test_the_seed_is_shown_to_nobody(self, operator: User, story: Story) -> None:
+    def test_the_seed_is_never_shown(self, operator: User, story: Story) -> None:
         seed = story.run.seed
         client = log_in(operator)
         shown = part(client, story, "event", 1, whole="").content.decode()

@@ -1,4 +1,4 @@
-"""A run is found by whatever a person has in hand."""
+"""A run is found by its id, a step's, a token, a key, an attribute or a name."""
 
 from __future__ import annotations
 

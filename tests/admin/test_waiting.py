@@ -77,7 +77,7 @@ def test_a_child() -> None:
     assert "child import_feed for 5 min" in words(story, 300.9)
 
 
-def test_a_run_that_starts_later_and_one_that_nobody_takes() -> None:
+def test_a_run_that_starts_later_and_one_that_no_worker_takes() -> None:
     later = Story("shop.fulfil", run_after=timedelta(hours=1))
     assert words(later, 0)[0].startswith("starts at ")
     stuck = Story("shop.fulfil", queue="slow")

@@ -7,7 +7,7 @@ from typing import Any
 
 from django_workflows import create_hook, set_attributes, step, workflow
 
-#: what the bank answers next: an exception is raised, anything else returned
+#: the bank's next answer: an exception is raised, anything else is returned
 ANSWERS: list[Any] = []
 
 

@@ -189,7 +189,7 @@ def test_a_static_method_is_decorated_inside() -> None:
     assert Right.pay(1) == Right().pay(1) == 1  # type: ignore[comparison-overlap]
 
 
-def test_outside_of_bodies_a_step_is_the_plain_function(in_step: None) -> None:
+def test_outside_bodies_a_step_is_the_undecorated_function(in_step: None) -> None:
     @step
     def double(x: int) -> int:
         return 2 * x
@@ -205,7 +205,7 @@ def test_outside_of_bodies_a_step_is_the_plain_function(in_step: None) -> None:
         adouble.call(1)
 
 
-def test_acall_runs_a_plain_function_on_a_thread() -> None:
+def test_acall_runs_a_def_function_on_a_thread() -> None:
     @step
     def where() -> int:
         return threading.get_ident()

@@ -214,7 +214,7 @@ def test_names_in_the_extended_form_are_decoded(disposition: bytes, fields: dict
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "zlib", "unicode_escape", "mbcs", "x" * 5_000])
 def test_a_sender_cannot_choose_a_codec_of_its_own(charset: str) -> None:
-    """Decoded by Python's own tables some of these take time that grows with the square of the body."""
+    """Decoded with Python's own tables, some of these take quadratic time in the length of the body."""
     request = WebhookRequest("POST", body=b"-" + b"a9" * 150_000, content_type=f"text/plain; charset={charset}")
     assert request.text == request.body.decode()
 

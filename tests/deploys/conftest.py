@@ -1,4 +1,4 @@
-"""Runs under code that changes are worked on as those of recovery are."""
+"""Runs under changing code are driven in the test's own process, as in the tests of recovery."""
 
 from __future__ import annotations
 

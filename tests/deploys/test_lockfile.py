@@ -1,4 +1,4 @@
-"""The lock file: a change of code that hurts runs under way is seen before it is deployed."""
+"""The lock file: a code change that breaks live runs is seen before it is deployed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One code, one lock file: what it says does not depend on the Python that reads the code."""
+"""One code, one lock file: its contents do not depend on the version of Python that reads the code."""
 
 from __future__ import annotations
 

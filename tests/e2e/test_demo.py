@@ -70,4 +70,4 @@ def _mentions(path: Path, text: str) -> bool:
     try:
         return text.encode() in path.read_bytes()
     except OSError:
-        return False  # it has ended, or is somebody else's
+        return False  # it has ended, or belongs to another process

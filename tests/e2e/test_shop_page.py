@@ -1,4 +1,4 @@
-"""The shop's page in a real browser: place an order, see it change by itself, approve it, see it shipped."""
+"""The shop's page in a real browser: place an order, see it change without a reload, approve it, see it shipped."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_order_is_placed_approved_and_shipped(shop: str, chromium: str) -> No
         page.click("text=Place order")
         row = page.locator("tr", has_text="Grace <b>Hopper</b>")
         row.locator("text=Placed").wait_for(timeout=5_000)
-        row.locator("text=Approve").click(timeout=30_000)  # it appears by itself when the order is paid
+        row.locator("text=Approve").click(timeout=30_000)  # it appears without a reload when the order is paid
         row.locator("text=Shipped").wait_for(timeout=30_000)
         assert row.locator("button").count() == 0
         browser.close()

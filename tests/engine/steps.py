@@ -1,4 +1,4 @@
-"""Steps for the engine's tests. Their functions never run: the log says what came of them."""
+"""Steps for the engine's tests. Their functions never run: the log holds their outcomes."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@
 
     check_replays(run)                   # every prefix of its log, cold and warm, decides the same
 
-:func:`finish` drives a run to its end by itself, from a table of what steps return.
+:func:`finish` drives a run to its end, from a table of what steps return.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Log:
     # --- decisions ---------------------------------------------------------------------------------------------------
 
     def write(self, decided: Iterable[Command]) -> list[Record]:
-        """Record what a body decided, as the services would; what has ended by itself is not cancelled."""
+        """Record what a body decided, as the services would; what has already ended is not cancelled."""
         before = len(self.records)
         for command in decided:
             assert not self.ended, f"{command} after the end"
@@ -235,7 +235,7 @@ class Run:
         return self
 
     def restart(self) -> None:
-        """The process is lost: the body goes on from a cold replay."""
+        """The process is lost: the body continues from a replay of its whole log."""
         self.execution.close()
         self.execution = self.new_execution()
         self.execution.replay(self.records)
@@ -314,7 +314,7 @@ def finish(
     choose: Callable[[Run], None] | None = None,
     limit: int = 10_000,
 ) -> Run:
-    """Drive a run to its end: oldest step first, then the earliest wait. A hook that nobody feeds is an error.
+    """Drive a run to its end: oldest step first, then the earliest wait. A hook without a payload is an error.
 
     ``steps``: by short name, a value, an exception to fail with, or a function of the step's arguments. ``choose``
     replaces the order of arrivals: it is called with the run until that has ended.
@@ -352,7 +352,7 @@ def finish_step(run: Run, correlation_id: str, steps: dict[str, Any]) -> None:
 
 def check_replays(run: Run, *, every: int = 1) -> None:
     """Cut the log after every event, or after every so many. Each prefix, replayed cold, decides what the log records
-    next, and nothing else; fed with the rest one by one it goes on to the same end; dropped, it does nothing at all.
+    next, and nothing else; given the rest one by one it comes to the same end; dropped, it does nothing at all.
     """
     records = effective(run.records)
     assert records == run.records, "for logs without retries"

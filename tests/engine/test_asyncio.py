@@ -332,7 +332,7 @@ def test_a_cancel_of_a_step_that_has_ended_meanwhile_is_never_recorded() -> None
         return [first, await c()]
 
     run = Run(body).start()
-    run.log.complete_step("a", "a")  # both are in the log before the body hears of either
+    run.log.complete_step("a", "a")  # both are in the log before either is delivered
     run.log.complete_step("b", "b")
     run.advance()
     assert run.types == ["step_created", "step_created", "step_completed", "step_completed", "step_created"]

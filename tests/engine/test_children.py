@@ -48,7 +48,7 @@ def test_each_reader_gets_a_copy_of_its_own() -> None:
     assert run.output == [[1, "changed"], [1], [1]]
 
 
-def test_a_child_that_ends_before_anybody_asks() -> None:
+def test_a_child_that_ends_before_it_is_awaited() -> None:
     @workflow
     async def parent() -> Any:
         handle = await child.astart(1)
@@ -174,7 +174,7 @@ def test_racing_children() -> None:
     check_replays(run)
 
 
-def test_a_child_ending_after_its_parent_is_nobodys_business() -> None:
+def test_a_child_that_ends_after_its_parent_changes_nothing() -> None:
     @workflow
     async def parent() -> Any:
         await child.astart(1)

@@ -1,4 +1,4 @@
-"""The same log in every process: whatever the hash seed, the layout of memory and the garbage."""
+"""The same log in every process, whatever the hash seed, the layout of memory and the garbage collector do."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_finalizer_runs_when_the_last_reference_goes_and_at_no_other_time() ->
         gc.collect()
         freed.clear()
         Noisy("cycle")
-        junk = [[] for _ in range(100_000)]  # would start the collector many times over
+        junk = [[] for _ in range(100_000)]  # would start the collector many times
         return [list(freed), len(junk)]
 
     thresholds = gc.get_threshold()

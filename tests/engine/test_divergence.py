@@ -119,7 +119,7 @@ def assert_matches(pattern: str, text: str) -> None:
     assert re.search(pattern, text), f"{pattern!r} is not in {text!r}"
 
 
-def test_a_body_that_decides_nothing_more_where_the_log_goes_on() -> None:
+def test_a_body_that_decides_nothing_more_where_the_log_continues() -> None:
     @workflow(name="w")
     async def old() -> Any:
         await a()
@@ -198,7 +198,7 @@ def test_another_queue_is_no_divergence() -> None:
     run.complete("charge")
 
 
-def test_a_log_that_nobody_can_read_is_described_by_its_type() -> None:
+def test_a_value_that_cannot_be_read_is_described_by_its_type() -> None:
     run = Run(workflow(step_one)).start()
     record = run.records[-1]
     data = '{"name":"x","args":[{"$":"gone","v":1}],"kwargs":{},"queue":"q"}'

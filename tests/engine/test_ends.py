@@ -78,7 +78,7 @@ def test_an_error_that_escapes_the_body_fails_the_run(error: BaseException, code
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_exit_raised_in_a_task_ends_the_run_even_if_nobody_awaits_the_task(error: BaseException) -> None:
+def test_exit_raised_in_a_task_ends_the_run_even_if_the_task_is_not_awaited(error: BaseException) -> None:
     @workflow
     async def body() -> Any:
         async def leave() -> None:
@@ -139,7 +139,7 @@ def test_wrong_arity_raises_at_the_call() -> None:
     assert Run(body).start().output == f"{charge.name}() too many positional arguments"
 
 
-def test_the_steps_own_exception_is_raised_anew_each_time() -> None:
+def test_the_steps_own_exception_is_raised_again_each_time() -> None:
     @workflow
     async def body() -> Any:
         caught = []
@@ -334,7 +334,7 @@ def test_a_deadline_gives_the_same_cleanup_and_the_run_fails() -> None:
     check_replays(run)
 
 
-def test_a_run_cut_off_after_its_grace_period_replays_although_its_body_goes_on() -> None:
+def test_a_run_ended_after_its_grace_period_replays_although_its_body_continues() -> None:
     @workflow
     async def body() -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Logs that were reopened by ``retry_run``: what is left out, and that no id is given out twice."""
+"""Logs that were reopened by ``retry_run``: what is left out, and that no id is used twice."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_cached_body_learns_that_it_is_stale() -> None:
     assert run.execution.last_sequence == len(run.records)
 
 
-def test_a_retried_run_goes_on_from_its_failed_step_with_fresh_ids() -> None:
+def test_a_retried_run_resumes_at_its_failed_step_with_fresh_ids() -> None:
     run = failed()
     retry(run)
     run.restart()

@@ -32,7 +32,7 @@ def test_payloads_are_read_first_in_first_out() -> None:
     check_replays(run)
 
 
-def test_payloads_that_nobody_awaits_yet_are_kept() -> None:
+def test_payloads_that_are_not_awaited_yet_are_kept() -> None:
     @workflow
     async def body() -> Any:
         hook = create_hook("t")
@@ -90,7 +90,7 @@ def test_iteration_ends_when_the_hook_is_disposed() -> None:
     check_replays(run)
 
 
-def test_disposal_by_another_task_ends_iteration_and_fails_a_plain_await() -> None:
+def test_disposal_by_another_task_ends_iteration_and_fails_an_await() -> None:
     @workflow
     async def body() -> Any:
         hook = create_hook("t")
@@ -253,7 +253,7 @@ def test_a_wake_up_is_passed_on_when_its_reader_is_cancelled_before_it_runs(monk
     assert run.output == ["kept", True]
 
 
-def test_racing_a_hook_against_a_sleep_for_ever_keeps_no_dead_readers() -> None:
+def test_racing_a_hook_against_a_sleep_repeatedly_keeps_no_dead_readers() -> None:
     @workflow
     async def body() -> Any:
         hook = create_hook("t")

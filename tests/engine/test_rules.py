@@ -39,7 +39,7 @@ def test_r1_each_resolution_event_has_a_drain_of_its_own() -> None:
     check_replays(run)
 
 
-def test_r1_events_that_resolve_nothing_wake_nobody_and_do_not_move_the_clock() -> None:
+def test_r1_events_that_resolve_nothing_wake_no_task_and_do_not_move_the_clock() -> None:
     @workflow
     async def body() -> Any:
         task, before = asyncio.create_task(a()), now()

@@ -1,4 +1,4 @@
-"""What a body must not touch, and that the rest of the process is left alone."""
+"""What a body must not touch, and that the rest of the process is unaffected."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_outside_of_bodies_there_is_no_runtime() -> None:
             primitive()
 
 
-def test_race_is_plain_asyncio_elsewhere() -> None:
+def test_race_is_ordinary_asyncio_elsewhere() -> None:
     async def main() -> Any:
         return await race(asyncio.sleep(0.001, "fast"), asyncio.sleep(100, "slow"))
 

@@ -1,4 +1,4 @@
-"""Cost grows with the work, not with its square. Compared are ratios of processor time, with a wide margin."""
+"""Cost grows with the work, not with its square: ratios of processor time are compared, with a wide margin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies that are a plain ``def``: the same log as with ``await``, event by event."""
+"""Bodies that are ``def`` functions: the same log as with ``await``, event by event."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_the_logs_are_equal(
 # --- on its own ------------------------------------------------------------------------------------------------------
 
 
-def test_a_plain_body_survives_crashes_everywhere() -> None:
+def test_a_def_body_survives_crashes_everywhere() -> None:
     @workflow(name="sync.robust")
     def robust(n: int) -> Any:
         plain.gather(*[partial(write, str(k)) for k in range(n)])
@@ -318,7 +318,7 @@ def test_it_runs_on_whichever_thread_takes_the_turn(workflows: Workflows) -> Non
     assert execution.last_sequence == len(records)
 
 
-def test_a_body_that_is_put_away_runs_its_cleanup_without_effect(workflows: Workflows) -> None:
+def test_a_body_that_is_closed_runs_its_cleanup_without_effect(workflows: Workflows) -> None:
     seen: list[str] = []
 
     @workflow(name="sync.dropped")
@@ -358,7 +358,7 @@ def test_a_body_that_will_not_go_is_left_where_it_stands(workflows: Workflows) -
     gc.collect()
 
 
-def test_an_async_body_calls_a_plain_one_inline_and_the_other_way_round(workflows: Workflows) -> None:
+def test_an_async_body_and_a_def_body_call_each_other_inline(workflows: Workflows) -> None:
     @workflow(name="sync.inner")
     def inner(n: int) -> Any:
         return add(n, 1)
@@ -403,7 +403,7 @@ def test_the_database_and_other_loops_are_refused(workflows: Workflows) -> None:
         workflows.run(loop)
 
 
-def test_what_is_for_plain_bodies_says_so_elsewhere(workflows: Workflows) -> None:
+def test_what_is_for_def_bodies_says_so_elsewhere(workflows: Workflows) -> None:
     @workflow(name="sync.mixed_up")
     async def mixed_up() -> None:
         plain.gather(lambda: 1)

@@ -1,4 +1,4 @@
-"""A suspended body is dropped: nothing of it runs on, nothing it does in closing has an effect, and nobody hears it.
+"""A suspended body is dropped: it runs no further, what it does while closing has no effect, and no warning is shown.
 
 Warnings are errors in this suite, and the fixture of this folder collects garbage after each test.
 """
@@ -84,7 +84,7 @@ def stubborn_step(again: Callable[[], Any]) -> Any:
     ],
     ids=["step", "sleep", "asyncio.sleep", "gather", "wait_for", "race", "future", "hook"],
 )
-def test_a_body_that_swallows_everything_for_ever_is_put_away(again: Callable[[], Any]) -> None:
+def test_a_body_that_swallows_everything_indefinitely_is_closed(again: Callable[[], Any]) -> None:
     run = Run(workflow(stubborn_step(again))).start()
     before = len(teardown.stubborn)
     drop(run)
@@ -93,7 +93,7 @@ def test_a_body_that_swallows_everything_for_ever_is_put_away(again: Callable[[]
 
 
 def test_a_process_that_put_such_a_body_away_still_ends() -> None:
-    """Outside of a workflow a step is a plain function: freed at the interpreter's end, the body would go round for ever."""
+    """Outside a workflow a step is an ordinary function: freed at the interpreter's end, the body would loop indefinitely."""
     script = """
 import django
 django.setup()
@@ -228,7 +228,7 @@ def test_a_broken_off_async_generator_is_closed_with_its_body_not_before() -> No
     assert closed == ["closed"]
 
 
-def test_an_async_generator_that_will_not_close_is_put_away() -> None:
+def test_an_async_generator_that_will_not_close_is_abandoned() -> None:
     async def numbers() -> Any:
         while True:
             try:

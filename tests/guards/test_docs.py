@@ -74,7 +74,7 @@ class TestPython:
         assert [name for name in django_workflows.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
     def test_verbs_of_the_api_are_all_documented(self) -> None:
-        own = [name for name in vars(api) if name.startswith("a") and name[1:] in vars(api)]  # those that have a twin
+        own = [name for name in vars(api) if name.startswith("a") and name[1:] in vars(api)]  # with an async twin
         text = page("reference/python.md")
         assert [name[1:] for name in own if not re.search(rf"\b{name[1:]}\b", text)] == []
 

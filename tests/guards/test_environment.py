@@ -1,4 +1,4 @@
-"""The suite runs where it says it runs."""
+"""The suite runs on the database that it reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports go down only. The contracts are in pyproject.toml; here they are held, and shown to hold something."""
+"""Imports go down only. The contracts are in pyproject.toml; here they are checked, and shown to catch violations."""
 
 from __future__ import annotations
 

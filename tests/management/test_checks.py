@@ -1,4 +1,4 @@
-"""System checks: each id is given for what it is about, with advice, and for nothing else."""
+"""System checks: each id is reported for its own fault, with advice, and for nothing else."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class TestSqlite:
 
 @pytest.fixture
 def only_here() -> Iterator[ModuleType]:
-    """A module of its own that defines a workflow, with nothing else registered."""
+    """A separate module that defines a workflow, with nothing else registered."""
     module = ModuleType("checks_only_here")
     sys.modules[module.__name__] = module
     with registry.isolated(empty=True):

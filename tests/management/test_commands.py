@@ -1,4 +1,4 @@
-"""The subcommands: what they print, what they exit with, and that bad input is answered with a sentence."""
+"""The subcommands: what they print, their exit codes, and that bad input gets a sentence."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TestShow:
         assert 'raise RuntimeError("the reason' in text
         assert "\x1b" not in text
 
-    def test_a_sleeping_run_says_when_it_goes_on(self, workflows: Workflows, manage: Manage) -> None:
+    def test_a_sleeping_run_says_when_it_resumes(self, workflows: Workflows, manage: Manage) -> None:
         handle = workflows.start(work.sleeping)
         workflows.run_until_idle()
         text = manage("show", handle.id).text

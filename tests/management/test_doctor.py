@@ -1,4 +1,4 @@
-"""``workflows doctor``: each thing that can stand still is found, named by a code, and nothing else is."""
+"""``workflows doctor``: everything that can stall is found, named by a code, and nothing else is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN = ["cli.everything", "cli.failing", "cli.sleeping"]
 
 
 def a_worker(**changes: Any) -> Worker:
-    """The only worker: alive, of all queues, knowing the workflows of these tests, with nothing wrong with it."""
+    """The only worker: alive, on all queues, with the workflows of these tests, and healthy."""
     Worker.objects.all().delete()
     return another_worker(**changes)
 
@@ -75,14 +75,14 @@ class TestNobodyTakesIt:
         workflows.start(work.sleeping)
         assert codes() == ["no_worker"]
 
-    def test_a_queue_that_nobody_serves(self, workflows: Workflows) -> None:
+    def test_a_queue_that_no_worker_serves(self, workflows: Workflows) -> None:
         a_worker(queues=["default"])
         workflows.start(work.failing)
         (finding,) = diagnose()
         assert finding.code == "queue_unserved"
         assert "worker --queue slow" in finding.advice
 
-    def test_a_claimable_step_in_a_queue_that_nobody_serves(self, workflows: Workflows) -> None:
+    def test_a_claimable_step_in_a_queue_that_no_worker_serves(self, workflows: Workflows) -> None:
         handle = workflows.start(work.everything, 1)
         workflows.run_until_idle()
         a_worker(queues=["default"])
@@ -137,7 +137,7 @@ class TestWorkers:
         (finding,) = diagnose()
         assert (finding.code, finding.severity) == ("worker_silent", Severity.WARNING)
 
-    def test_one_that_is_silent_with_steps_in_hand(self, workflows: Workflows) -> None:
+    def test_one_that_is_silent_and_holds_steps(self, workflows: Workflows) -> None:
         handle = workflows.start(work.everything, 1)
         workflows.run_until_idle()
         silent = a_worker(**age(heartbeat_at=3600))
@@ -186,7 +186,7 @@ class TestLeftovers:
         Hook.objects.filter(run_id=handle.id).update(disposed_at=None)
         assert codes() == ["hook_of_ended_run"]
 
-    def test_news_that_nobody_delivers(self, workflows: Workflows) -> None:
+    def test_messages_that_are_not_delivered(self, workflows: Workflows) -> None:
         handle = workflows.start(work.sleeping)
         workflows.run_until_idle()
         a_worker()
@@ -207,7 +207,7 @@ class TestRepair:
         assert verify_runs() == []
         assert manage("doctor", "--repair", handle.id).lines[0] == "No run needs repair."
 
-    def test_says_what_nobody_can_repair(self, workflows: Workflows, manage: Manage) -> None:
+    def test_reports_what_cannot_be_repaired(self, workflows: Workflows, manage: Manage) -> None:
         handle = workflows.start(work.everything, 1)
         workflows.run_until_idle()
         Event.objects.filter(run_id=handle.id, sequence=3).delete()
@@ -220,7 +220,7 @@ class TestTheCommand:
         with pytest.raises(CommandError, match="--repair only"):
             manage("doctor", "wrun_1")
 
-    def test_says_that_nothing_stands_still(self, manage: Manage) -> None:
+    def test_says_that_nothing_is_stalled(self, manage: Manage) -> None:
         a_worker()
         answer = manage("doctor")
         assert answer.code == 0

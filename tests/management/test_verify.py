@@ -1,4 +1,4 @@
-"""``workflows verify`` and ``verify_runs`` on runs that the engine made, and on tables that somebody has changed."""
+"""``workflows verify`` and ``verify_runs`` on runs that the engine made, and on tables that were changed by hand."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ class TestChangedTables:
 
 
 class TestChildren:
-    def test_that_ended_as_their_parent_was_told_break_no_rule(self, workflows: Workflows) -> None:
+    def test_that_ended_as_their_parent_has_it_break_no_rule(self, workflows: Workflows) -> None:
         assert workflows.run(work.parent, 2) == ["rested", "rested"]
         assert verify_runs(replay=True) == []
 
-    def test_that_ended_otherwise_than_their_parent_was_told(self, workflows: Workflows) -> None:
+    def test_that_ended_otherwise_than_their_parent_has_it(self, workflows: Workflows) -> None:
         workflows.run(work.parent, 1)
         child = Run.objects.get(parent__isnull=False)
         Run.objects.filter(pk=child.id).update(output="tired")

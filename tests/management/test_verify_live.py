@@ -1,4 +1,4 @@
-"""The validator beside workers at work: whatever moment it sees, it sees a prefix, and prefixes are right."""
+"""The validator beside busy workers: at any moment it sees a prefix of each log, and prefixes obey the rules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_runs_that_are_being_written_break_no_rule() -> None:
             live = Run.objects.active().exists()
             assert [str(violation) for violation in verify_runs()] == []
             looks += live
-            if not live and not looks:  # they were too fast for us: others
+            if not live and not looks:  # they ended too soon: start others
                 work.busy.start_many([((number,), {}) for number in range(30)])
                 return False
             return not live

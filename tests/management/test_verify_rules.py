@@ -1,4 +1,4 @@
-"""The validator itself: it accepts what is right, and reports a log with one thing broken under that thing's rule."""
+"""The validator itself: it accepts correct logs, and reports a log with one fault under the rule that it breaks."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def whole_story() -> Story:
 
 
 def retried_story() -> Story:
-    """A run that failed at its second step while it slept, and was retried: the sleep goes on, the step runs again."""
+    """A run that failed at its second step while it slept, and was retried: the sleep continues, the step runs again."""
     story = Story().begin().step("step:a:1").wait("wait:1", 60).started("step:a:1").failed("step:a:1").fail()
     story.retried([6, 7]).started("step:a:1", 2).completed("step:a:1", 2)
     return story.log(events.WaitCancelled(), "wait:1").end()

@@ -1,4 +1,4 @@
-"""``workflows worker`` and ``start --wait``, the command itself in processes of its own."""
+"""``workflows worker`` and ``start --wait``: the command itself, in separate processes."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class TestProcesses:
         assert process.returncode == 1
         assert "RuntimeError: the reason" in output.splitlines()[-1]
 
-    def test_start_wait_can_be_left_and_the_run_goes_on(self) -> None:
+    def test_start_wait_can_be_interrupted_and_the_run_continues(self) -> None:
         with command("start", "cli.sleeping", "[60]", "--wait") as process:
             eventually(Run.objects.exists, "the run is there")
             assert process.stdout is not None
@@ -162,7 +162,7 @@ class TestProcesses:
         assert process.returncode == 130
         assert f"workflows show {run_id}" in output
 
-    def test_reload_starts_anew_when_the_code_changes(self, tmp_path: Path) -> None:
+    def test_reload_restarts_when_the_code_changes(self, tmp_path: Path) -> None:
         file = tmp_path / "watched.py"
         file.write_text("")
         with command("--watch", str(file), "worker", "--reload") as process:

@@ -48,7 +48,7 @@ async def sleeping(seconds: float = 3600) -> str:
 
 @workflow(name="cli.busy")
 async def busy(number: int) -> int:
-    """Rounds of parallel steps, a sleep raced against a hook, attributes."""
+    """Rounds of parallel steps, a race between a sleep and a hook, attributes."""
     total = 0
     for _ in range(4):
         a, b = await asyncio.gather(double(number), double(total))
@@ -66,7 +66,7 @@ def double(x: int) -> int:
 
 @workflow(name="cli.hashing")
 async def hashing() -> str:
-    """What no body should do: let the hash seed decide."""
+    """What no body should do: depend on the hash seed."""
     return await note(str(hash("x")))
 
 

@@ -1,4 +1,4 @@
-"""Workflows whose steps keep a ledger and fail when they are told to."""
+"""Workflows whose steps keep a ledger and fail on request."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ async def group() -> str:
 
 @workflow
 async def tallied() -> list[Any]:
-    """What follows depends on who failed: it cannot be kept when that is taken back."""
+    """What follows depends on which step failed: it cannot be kept when the failure is revoked."""
     results = await asyncio.gather(act("m"), act("n"), return_exceptions=True)
     bad = [str(result) for result in results if isinstance(result, Refused)]
     await act(f"report {len(bad)}")
@@ -341,7 +341,7 @@ async def patched_later() -> list[Any]:
 
 @workflow
 async def stubborn_counter(n: int) -> None:
-    """Goes on as new even when it is told to end."""
+    """Continues as new even when it is cancelled."""
     try:
         await sleep("1d")
     except asyncio.CancelledError:

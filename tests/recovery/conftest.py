@@ -1,4 +1,4 @@
-"""Runs that are worked on in the test's own process, until nothing is due any more."""
+"""Runs that are driven in the test's own process, until nothing is due."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Work = Callable[[], None]
 
 @pytest.fixture(autouse=True)
 def _tables(transactional_db: None, request: pytest.FixtureRequest) -> None:
-    """Workers commit: every test here has real transactions. In the end all its runs are held to the rules."""
+    """Workers commit: every test here has real transactions. At the end all its runs are verified."""
     if not request.node.get_closest_marker("tampers"):
         request.getfixturevalue("verified")
 
 
 @pytest.fixture(autouse=True)
 def world() -> Iterator[bodies.World]:
-    """What the steps did, and what they are told to do."""
+    """What the steps did, and what they are to do."""
     bodies.WORLD.reset()
     yield bodies.WORLD
     bodies.WORLD.reset()

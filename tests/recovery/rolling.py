@@ -1,4 +1,4 @@
-"""One workflow in two versions that do not fit each other, for workers of both to meet the same runs.
+"""One workflow in two incompatible versions, so that workers of both meet the same runs.
 
 ``ROLLING_VERSION`` says which version a process has. A process without it can start runs and judge their logs.
 """
@@ -33,7 +33,7 @@ async def first(n: int) -> str:
 
 
 async def second(n: int) -> str:
-    """A step has come in, unguarded: no run that is past its place fits both versions."""
+    """A step was inserted without a guard: no run past that place fits both versions."""
     await act("reserve")
     await sleep(PAUSE)
     await act("check fraud")
@@ -43,7 +43,7 @@ async def second(n: int) -> str:
 
 
 async def guarded(n: int) -> str:
-    """The same, guarded: runs of the first version fit this one, too."""
+    """The same with a guard: runs of the first version fit this one as well."""
     await act("reserve")
     await sleep(PAUSE)
     if patched("check-fraud"):

@@ -1,4 +1,4 @@
-"""A rolling deploy, as a figure-making function: workers of two versions work on the same runs for a while."""
+"""A rolling deploy that returns figures: workers of two versions share the same runs for a while."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.processes import Workers
 
 @dataclass
 class Figures:
-    """What a rolling deploy came to. ``blocked``: runs that were seen parked; ``misfits``: logs that fit no version."""
+    """The result of a rolling deploy. ``blocked``: runs that were seen parked; ``misfits``: logs that fit no version."""
 
     started: int = 0
     statuses: dict[str, int] = field(default_factory=dict)

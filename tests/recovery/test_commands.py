@@ -1,4 +1,4 @@
-"""The subcommands of control: doors that parse, call and print."""
+"""The subcommands that act on runs: doors that parse, call and print."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.recovery.conftest import Work
 
 
 def workflows(*arguments: str) -> str:
-    """What the command prints. A SystemExit is the caller's business."""
+    """What the command prints. A SystemExit is passed on to the caller."""
     out = io.StringIO()
     call_command("workflows", *arguments, stdout=out, skip_checks=True)
     return out.getvalue()
@@ -121,7 +121,7 @@ class TestErase:
         assert workflows("erase", "--attribute", "customer=c1") == "1 run erased.\n"
         assert finished.result(timeout=0) == "[erased]"
 
-    def test_exits_1_while_some_run_goes_on(self, work: Work) -> None:
+    def test_exits_1_while_some_run_has_not_ended(self, work: Work) -> None:
         run = bodies.sleeper.using(attributes={"customer": "c2"}).start()
         work()
         with pytest.raises(SystemExit):

@@ -64,7 +64,7 @@ class TestForkRun:
             assert getattr(mine, column) == getattr(original, column), column
         assert mine.id != original.id
 
-    def test_of_a_failed_run_goes_on_where_it_failed(self, work: Work, world: World) -> None:
+    def test_of_a_failed_run_resumes_where_it_failed(self, work: Work, world: World) -> None:
         world.broken = {"b"}
         run = bodies.three_steps.start()
         work()
@@ -184,7 +184,7 @@ class TestForkRefuses:
         with pytest.raises(EntityConflictError, match="With this input"):
             api.fork_run(run.id, from_step="step:act:2", input=[False])
 
-    def test_a_body_that_has_told_its_own_run_id(self, work: Work) -> None:
+    def test_a_body_that_has_passed_on_its_own_run_id(self, work: Work) -> None:
         run = bodies.telling_its_id.start()
         work()
         with pytest.raises(EntityConflictError, match="its own run id"):

@@ -18,7 +18,7 @@ from tests.recovery.conftest import Work
 
 
 def snapshot() -> dict[str, Any]:
-    """All rows, without ids that are given anew and what is only bookkeeping."""
+    """All rows, without new ids and bookkeeping columns."""
     dropped = {"id", "priority", "available_at", "expires_at"}
     at_the_token = {"created_at"}  # a hook's row is older than its event, which waits for the token
     found = {}
@@ -31,7 +31,7 @@ def snapshot() -> dict[str, Any]:
 
 
 def taken_out(run_id: str) -> dict[str, Any]:
-    """The run's history by way of a file; the run itself is removed."""
+    """The run's history, written to and read from a file; the run itself is removed."""
     (history,) = export.read_lines([export.write_line(export.export_run(run_id)), ""])
     Run.objects.filter(pk=run_id).update(status="failed", completed_at=Run.objects.get(pk=run_id).created_at)
     assert retention.prune(older_than=timedelta(0)) == 1
@@ -60,7 +60,7 @@ class TestExportAndImport:
 
         assert run.result(timeout=0) == "ship"
 
-    def test_of_an_active_run_needs_to_be_asked_for_and_goes_on(self, work: Work) -> None:
+    def test_of_an_active_run_has_to_be_requested_and_resumes(self, work: Work) -> None:
         run = bodies.hooked.start("tok")
         work()
         history = taken_out(run.id)

@@ -79,7 +79,7 @@ class TestMaxEvents:
         assert 50 < row.last_sequence <= 53
         assert "continue_as_new" in row.error["message"]
 
-    def test_payloads_that_nobody_reads_count_too(self, work: Work, settings: Any) -> None:
+    def test_unread_payloads_count_too(self, work: Work, settings: Any) -> None:
         settings.DJANGO_WORKFLOWS = {"MAX_EVENTS_PER_RUN": 40}
         run = bodies.hooked_behind.start("flood")
         work()
@@ -98,7 +98,7 @@ class TestMaxEvents:
         work()
         assert again.result(timeout=0) == ["a", "b", "c"]
 
-    def test_the_run_goes_on_when_the_limit_is_raised_and_it_is_retried(self, work: Work, settings: Any) -> None:
+    def test_the_run_resumes_when_the_limit_is_raised_and_it_is_retried(self, work: Work, settings: Any) -> None:
         settings.DJANGO_WORKFLOWS = {"MAX_EVENTS_PER_RUN": 6}
         run = bodies.three_steps.start()
         work()
@@ -134,7 +134,7 @@ class TestPrune:
         assert short.expires_at - short.completed_at == timedelta(hours=1)  # type: ignore[operator]
         assert default.expires_at - default.completed_at == timedelta(hours=2)  # type: ignore[operator]
 
-    def test_without_a_retention_runs_are_kept_for_ever(self, work: Work) -> None:
+    def test_without_a_retention_runs_are_kept_indefinitely(self, work: Work) -> None:
         bodies.three_steps.start()
         work()
         assert Run.objects.get().expires_at is None
@@ -162,7 +162,7 @@ class TestPrune:
         assert retention.prune(older_than=timedelta(0), workflow=bodies.leaf.name) == 1
         assert [run.id for run in Run.objects.all()] == [kept.id]
 
-    def test_leaves_a_run_that_still_owes_its_parent_the_news(self, work: Work) -> None:
+    def test_leaves_a_run_whose_parent_is_not_notified_yet(self, work: Work) -> None:
         run = bodies.guardian.start()
         work()
         child = Run.objects.get(parent_id=run.id)
@@ -232,7 +232,7 @@ class TestErase:
         self.erased(customer="child")
         assert not Event.objects.filter(type__startswith="child_", data__contains="secret").exists()
 
-    def test_keeps_a_parent_findable_while_its_child_goes_on(self, work: Work) -> None:
+    def test_keeps_a_parent_findable_while_its_child_has_not_ended(self, work: Work) -> None:
         run = bodies.guardian.using(attributes={"customer": "c1"}).start(True)
         work()
         api.cancel_run(run.id)
@@ -245,7 +245,7 @@ class TestErase:
 
         assert set(self.erased(customer="c1").erased) == {run.id, child.id}
 
-    def test_nothing_goes_on_from_an_erased_run(self, work: Work, world: World) -> None:
+    def test_nothing_resumes_from_an_erased_run(self, work: Work, world: World) -> None:
         world.broken = {"x"}
         run = bodies.acting_leaf.using(attributes={"customer": "c1"}).start("x")
         work()

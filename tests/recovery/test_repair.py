@@ -1,4 +1,4 @@
-"""Half-written states: each made by hand, each put right from the log, and put right once."""
+"""Half-written states: each is made by hand, repaired from the log, and repaired once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _busy_run() -> str:
 
 
 def _picture(run_id: str) -> dict[str, Any]:
-    """Everything about the run but the ids that the log does not hold, and when somebody looks next."""
+    """Everything about the run except ids that the log does not hold, and its next wake."""
     found: dict[str, Any] = {}
     for model in (Step, Wait, Hook):
         rows = model._default_manager.filter(run_id=run_id).order_by("correlation_id").values()
@@ -97,7 +97,7 @@ def test_it_is_put_right_from_the_log(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_two_who_repair_at_once_do_it_once(what: str) -> None:
+def test_two_repairs_at_once_repair_once(what: str) -> None:
     run_id = _busy_run()
     before = _picture(run_id)
     DAMAGE[what](run_id)
@@ -128,7 +128,7 @@ def test_a_run_without_run_created_gets_it_from_its_row() -> None:
 
 
 @pytest.mark.tampers
-def test_a_token_that_somebody_has_won_meanwhile_stays_his() -> None:
+def test_a_token_that_another_run_has_taken_meanwhile_stays_with_it() -> None:
     run_id, other = _busy_run(), started_run()
     Hook.objects.filter(run_id=run_id).delete()
     with transition(other) as t:
@@ -141,7 +141,7 @@ def test_a_token_that_somebody_has_won_meanwhile_stays_his() -> None:
 
 @pytest.mark.tampers
 def test_an_ended_run_holds_no_token_even_if_its_hook_says_so() -> None:
-    """What a hook's owner left behind does not bar the next one: it is cleared by the next call."""
+    """A row that a hook's former owner left behind does not bar the next one: the next call clears it."""
     run_id, other = _busy_run(), started_run()
     with transition(run_id) as t:
         end(t)
@@ -161,7 +161,7 @@ def test_a_hook_row_without_its_event_does_not_bar_its_own_creation() -> None:
     assert Hook.objects.filter(run_id=run_id).count() == 1
 
 
-def test_a_parent_that_was_never_told_is_told() -> None:
+def test_a_parent_that_was_never_notified_is_notified() -> None:
     parent, child = started_run(), started_run()
     from django_workflows.eventlog import events
     from django_workflows.store.event_log import append
@@ -177,7 +177,7 @@ def test_a_parent_that_was_never_told_is_told() -> None:
     assert repair(parent) == []
 
 
-def test_a_child_that_the_log_started_and_nobody_has_is_started() -> None:
+def test_a_child_that_the_log_started_and_that_does_not_exist_is_started() -> None:
     from django_workflows.eventlog import events
     from django_workflows.store.event_log import append
 
@@ -208,7 +208,7 @@ def test_the_doctor_repairs_what_the_validator_finds(capsys: pytest.CaptureFixtu
     DAMAGE["a log longer than its run knows"](run_id)
     try:
         call_command("workflows", "doctor", "--repair")
-    except SystemExit:  # nobody works on these runs, which it says, too
+    except SystemExit:  # no worker runs here, which it reports as well
         pass
     assert "step:work:1 had an event and no row" in capsys.readouterr().out
     assert _picture(run_id) == before

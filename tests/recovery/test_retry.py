@@ -1,4 +1,4 @@
-"""``retry_run``: a failed run goes on from its failed step, and nothing that worked is done again."""
+"""``retry_run``: a failed run resumes at its failed step, and nothing that succeeded is repeated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.sqlite
 
 @pytest.fixture
 def late(_tables: None) -> Iterator[None]:
-    """The clock may be moved; afterwards it is right again."""
+    """The clock may be moved; it is restored afterwards."""
     yield
     clock.reset()
 
@@ -46,7 +46,7 @@ def failed(definition: Any, work: Work, *args: Any) -> Any:
 
 
 class TestRetryRun:
-    def test_goes_on_from_the_failed_step_and_repeats_nothing_else(self, work: Work, world: World) -> None:
+    def test_resumes_at_the_failed_step_and_repeats_nothing_else(self, work: Work, world: World) -> None:
         world.broken = {"b"}
         run = failed(bodies.three_steps, work)
         world.broken = set()
@@ -136,7 +136,7 @@ class TestRetryRun:
         releases = [step_id for what, step_id in world.ids if what == "release"]
         assert len(set(releases)) == 2
 
-    def test_a_failed_cleanup_is_what_goes_on_not_what_it_cleans_up_after(self, work: Work, world: World) -> None:
+    def test_a_failed_cleanup_is_resumed_and_not_what_it_cleans_up_after(self, work: Work, world: World) -> None:
         world.broken = {"charge", "refund"}
         run = failed(bodies.failing_cleanup, work)
         world.broken = set()
@@ -160,7 +160,7 @@ class TestRetryRun:
         assert sorted(world.done()) == ["x1", "x1", "x2", "y1", "y2"]
 
     @pytest.mark.parametrize("broken", [{"p"}, {"q"}, {"p", "q", "r"}])
-    def test_a_task_group_goes_on_with_every_task(self, work: Work, world: World, broken: set[str]) -> None:
+    def test_a_task_group_resumes_every_task(self, work: Work, world: World, broken: set[str]) -> None:
         world.broken = broken
         run = failed(bodies.group, work)
         world.broken = set()
@@ -172,7 +172,7 @@ class TestRetryRun:
         for name in {"p", "q", "r"} - broken:
             assert world.done().count(name) == 1
 
-    def test_what_depends_on_the_failure_is_done_anew(self, work: Work, world: World) -> None:
+    def test_what_depends_on_the_failure_is_done_again(self, work: Work, world: World) -> None:
         world.broken = {"m"}
         run = failed(bodies.tallied, work)
         world.broken = set()
@@ -184,7 +184,7 @@ class TestRetryRun:
         assert world.done().count("n") == 1
         assert {"report 0", "report 1"} <= set(world.done())
 
-    def test_a_bug_in_the_body_goes_on_from_the_last_event_once_repaired(self, work: Work, world: World) -> None:
+    def test_a_bug_in_the_body_resumes_from_the_last_event_once_fixed(self, work: Work, world: World) -> None:
         world.bug = True
         run = failed(bodies.buggy, work)
         world.bug = False

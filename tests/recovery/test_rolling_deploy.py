@@ -1,4 +1,4 @@
-"""Two versions of one workflow on live workers: the misfit parks a run and writes nothing; the other goes on."""
+"""Two versions of one workflow on live workers: the one that does not fit parks a run and writes nothing; the other continues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.lone_worker import LoneWorker
 
 @pytest.fixture
 def _unknown_afterwards(_tables: None) -> Iterator[None]:
-    """No single version fits all of these runs, so the validator shall know none of them."""
+    """No single version fits all of these runs, so the validator must know none of them."""
     yield
     for name in rolling.DEFINED:
         WORKFLOWS.discard(name)

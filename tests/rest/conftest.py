@@ -1,4 +1,4 @@
-"""A worker of the test's own, in a thread of the test's process."""
+"""A worker in a thread of the test's process."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def worker(waiting: None) -> Iterator[WorkerProcess]:
 
 @pytest.fixture
 def waiting(transactional_db: None, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Somebody waits in this test: afterwards the process's waiting threads give their connections back.
+    """For tests that wait: afterwards the process's waiting threads close their connections.
 
-    Then all runs are held to the rules, unless the test is marked as one that breaks them by hand.
+    Then all runs are verified, unless the test is marked as one that breaks the rules by hand.
     """
     yield
     process_watcher().stop()

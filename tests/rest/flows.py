@@ -233,7 +233,7 @@ async def ticker(token: str) -> None:
 
 @workflow
 async def patient(token: str) -> str:
-    """Waits for a payload, and notices when its token is taken away."""
+    """Waits for a payload, and notices when its hook is disposed."""
     hook = create_hook(token=token)
     try:
         await hook
@@ -243,7 +243,7 @@ async def patient(token: str) -> str:
     return "received"
 
 
-#: lets the step below go on when it is too late
+#: lets the step below continue when it is too late
 TOO_LATE = threading.Event()
 REFUSALS: list[str] = []
 

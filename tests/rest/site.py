@@ -1,4 +1,4 @@
-"""What the servers of the tests serve: the tests' project, with the API open and the flows known."""
+"""What the test servers serve: the tests' project, with the API open and the flows registered."""
 
 from __future__ import annotations
 

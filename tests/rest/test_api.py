@@ -27,7 +27,7 @@ ROOT = "/workflows/api/"
 
 
 def work() -> None:
-    """A worker that does what there is to do, and ends."""
+    """A worker that does what is due, and ends."""
     WorkerProcess(burst=True).run()
 
 
@@ -345,7 +345,7 @@ class TestHistories:
         assert len(found) == Run.objects.get(pk=run.id).last_sequence
         assert found[0]["type"] == "run_created"
         assert found[0]["payload"]["kwargs"] == {}
-        assert "seed" not in found[0]["payload"]  # who knows it can compute what the body takes for random
+        assert "seed" not in found[0]["payload"]  # whoever knows it can compute the body's random numbers
         assert set(found[1]) == {"run", "sequence", "type", "correlation_id", "payload", "created_at"}
 
     def test_without_data(self, staff: APIClient) -> None:
@@ -447,7 +447,7 @@ class TestHooks:
         run = flows.patient.start("t")
         work()
         api.dispose_hook("t")
-        work()  # with a body made anew from the log
+        work()  # with a body replayed from the log
         assert run.result() == "freed"
 
     def test_by_a_form_in_the_browser(self) -> None:
@@ -571,7 +571,7 @@ def test_reading_needs_few_queries(staff: APIClient, django_assert_max_num_queri
 
 
 def test_hooks_are_read_without_their_options(staff: APIClient) -> None:
-    """Options may hold a static response; whoever looks hooks up need not be able to decode it."""
+    """Options may hold a static response; a lookup of the hook need not be able to decode it."""
     flows.greeter.start("t")
     work()
     assert Hook.objects.get().is_webhook

@@ -1,4 +1,4 @@
-"""Whatever comes in from outside: never a 5xx, and no row without the right to write it.
+"""Hostile input from outside: never a 5xx, and no row written without permission.
 
 Each trial has a short form for every run of the tests and a long one, marked slow.
 """
@@ -57,7 +57,7 @@ def shop(waiting: None, settings: Any) -> dict[str, list[str]]:
     WorkerProcess(burst=True).run()
     return {
         "ended": [run.id for run in (*ended, cancelled)],
-        "active": [failed.id, *(run.id for run in active)],  # whoever retries a failed run sets it going
+        "active": [failed.id, *(run.id for run in active)],  # a retry of a failed run resumes it
         "tokens": ["approval", "box", "in", "signed", "manual"],
     }
 
@@ -70,7 +70,7 @@ def count_rows() -> list[int]:
 def test_the_schema_keeps_its_word(
     shop: dict[str, list[str]], settings: Any, examples: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Requests made from the schema, fitting and unfitting ones: answers are as it says."""
+    """Valid and invalid requests generated from the schema: the answers conform to it."""
     settings.REST_FRAMEWORK = {"DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"]}
     app = get_wsgi_application()
     document = json.loads(json.dumps(build_schema("/workflows/"), default=str))
@@ -112,7 +112,7 @@ def _try_operation(
                 case.path_parameters[name] = choice.choice(known[name])
         response = case.call()
         seen[response.status_code] += 1
-        # The middleware of the site itself answers what is not to be routed, and that in HTML.
+        # The site's own middleware answers what cannot be routed, and does so in HTML.
         if "application/json" in response.headers.get("content-type", [""])[0]:
             case.validate_response(response, checks=checks)
         else:
@@ -303,7 +303,7 @@ def test_hostile_requests_never_break_a_door(
     record_property("answers", dict(seen))
     print(f"\n{count} hostile requests: {dict(sorted(seen.items()))}")  # noqa: T201
     assert not broken, f"{len(broken)}: {broken[0]!r}"[:3000]
-    # The held webhook's callers are told 504 by design, when its workflow gives no answer in time.
+    # The held webhook's callers get 504 by design when its workflow does not answer in time.
     assert {200, 202, 400, 404, 405} <= seen.keys()
 
 

@@ -100,7 +100,7 @@ class TestHeldCallers:
             ThreadPoolExecutor(10) as others,
         ):
             held = [callers.submit(call_until_answered, i) for i in range(100)]
-            started.wait(TIMEOUT)  # five are held, the others knock again and again
+            started.wait(TIMEOUT)  # five are held, the others try again and again
             assert WebhookCall.objects.filter(answered_at__isnull=True).count() == 5
             assert set(others.map(lambda i: resume(root, f"m{i}", i), range(100))) == {202}
             assert [box.result(timeout=TIMEOUT) for box in boxes] == [[i] for i in range(100)]
@@ -108,7 +108,7 @@ class TestHeldCallers:
             assert [answer.result(TIMEOUT) for answer in held] == [f"answer {i}".encode() for i in range(100)]
         for oracle in oracles:
             oracle.result(timeout=TIMEOUT)
-        assert WebhookCall.objects.count() == 100  # whoever was sent away had delivered nothing
+        assert WebhookCall.objects.count() == 100  # a caller that was refused has delivered nothing
         print(f"\nWSGI, 10 threads, at most 5 held: answers {dict(seen)}")  # noqa: T201
 
 
@@ -133,7 +133,7 @@ class TestStreams:
 
     @pytest.mark.parametrize("kind", ["uvicorn", "gunicorn"])
     def test_what_streams_carry(self, worker: WorkerProcess, kind: str) -> None:
-        """Figures, and that nothing is lost on the way: 1 MiB in chunks of 64 KiB, alone and eight side by side."""
+        """Measures throughput and checks that nothing is lost: 1 MiB in chunks of 64 KiB, alone and eight side by side."""
         chunks = ["x" * 65_536] * 16
 
         def follow(_: int = 0) -> tuple[float, float]:

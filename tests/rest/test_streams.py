@@ -150,7 +150,7 @@ class TestWriting:
                 return "refused"
             return "written"
 
-        worker.stop()  # it does not know this workflow; a new one does
+        worker.stop()  # it does not have this workflow registered; a new one does
         fresh = WorkerProcess(burst=True)
         run = writes.start()
         fresh.run()
@@ -183,7 +183,7 @@ class TestReading:
         run = flows.writer.start(list(range(count)))
         assert read(run) == list(range(count))
 
-    def test_a_closed_stream_ends_while_the_run_goes_on(self, worker: WorkerProcess) -> None:
+    def test_a_closed_stream_ends_while_the_run_continues(self, worker: WorkerProcess) -> None:
         run = flows.writer.start(["a"], close=True)
         assert read(run) == ["a"]
 
@@ -302,7 +302,7 @@ class TestServerSentEvents:
             {"event": "end", "data": "{}"},
         ]
 
-    def test_last_event_id_goes_on_after_it(self, worker: WorkerProcess, staff: APIClient) -> None:
+    def test_last_event_id_resumes_after_it(self, worker: WorkerProcess, staff: APIClient) -> None:
         run = flows.writer.start(list(range(5)))
         run.result(timeout=TIMEOUT)
         body = staff.get(url(run, query="?start_index=0"), headers={"Last-Event-ID": "2"}).getvalue()
@@ -315,7 +315,7 @@ class TestServerSentEvents:
         body = staff.get(url(run, query="?start_index=-2")).getvalue()
         assert [event["id"] for event in events(body) if "id" in event] == ["3", "4"]
 
-    def test_chunks_arrive_while_the_run_goes_on(
+    def test_chunks_arrive_while_the_run_continues(
         self, worker: WorkerProcess, staff: APIClient, hook_exists: Callable[[str], Any]
     ) -> None:
         run = flows.ticker.start("tick")

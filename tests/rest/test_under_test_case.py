@@ -1,4 +1,4 @@
-"""The doors inside a test's transaction, with the testing kit: nothing is committed, and no other thread helps."""
+"""The doors inside a test's transaction, with the testing kit: nothing is committed, and no other thread takes part."""
 
 from __future__ import annotations
 

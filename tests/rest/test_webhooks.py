@@ -157,7 +157,9 @@ class TestSize:
 
 
 class TestNotFound:
-    def test_unknown_ended_disposed_and_plain_hooks_look_the_same(self, waiting: None, client: Client) -> None:
+    def test_unknown_ended_and_disposed_webhooks_and_hooks_get_the_same_answer(
+        self, waiting: None, client: Client
+    ) -> None:
         flows.mailbox.start("plain", 1)
         flows.receiver.start("disposed")
         ended = flows.receiver.start("ended")
@@ -243,7 +245,7 @@ class TestManualResponse:
         with pytest.raises(Exception, match="its caller has left"):
             calls.answer_call(event.payload["payload"], WebhookResponse(200))
 
-    def test_a_wsgi_process_keeps_threads_free_where_it_is_told_to(
+    def test_a_wsgi_process_keeps_threads_free_where_configured(
         self, waiting: None, client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.DJANGO_WORKFLOWS = {"WEBHOOK_MAX_HELD": 1, "WEBHOOK_RESPONSE_TIMEOUT": 0.01}
@@ -291,7 +293,7 @@ class TestManualResponse:
         for thread in callers:
             thread.start()
         until(lambda: WebhookCall.objects.count() == 10)
-        until(lambda: sessions() <= before + 3)  # the watcher's and the listener's, whoever asks
+        until(lambda: sessions() <= before + 3)  # the watcher's and the listener's, however many callers wait
         api.resume_hook("t-go", "now")
         until(lambda: WebhookCall.objects.filter(answered_at__isnull=False).exists())
         for call_id in WebhookCall.objects.filter(answered_at__isnull=True).values_list("pk", flat=True):
@@ -389,7 +391,7 @@ class TestFunctions:
             transaction.set_rollback(True)
         assert not Event.objects.filter(type="hook_received").exists()
 
-    def test_a_plain_hook_is_no_webhook(self, waiting: None) -> None:
+    def test_a_hook_is_not_a_webhook(self, waiting: None) -> None:
         flows.mailbox.start("t", 1)
         WorkerProcess(burst=True).run()
         with pytest.raises(HookNotFoundError):

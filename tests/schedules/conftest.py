@@ -27,7 +27,7 @@ def _at_the_start(db: None, verified: None) -> Iterator[None]:
 
 @pytest.fixture
 def until() -> Callable[[datetime | str], int]:
-    """``until(moment)``: move the clock there and make what is due, as one look of a worker would. Returns how many."""
+    """``until(moment)``: move the clock there and make the due ticks, as one poll of a worker would. Returns how many."""
 
     def move(moment: datetime | str) -> int:
         target = datetime.fromisoformat(moment) if isinstance(moment, str) else moment

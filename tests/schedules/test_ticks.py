@@ -220,7 +220,7 @@ class TestPauses:
         until(START + 4 * HOUR)
         assert made("s") == ["19 16:00"]
 
-    def test_a_failure_pauses_where_that_is_asked_for_until_somebody_resumes(self, until: Until) -> None:
+    def test_a_failure_pauses_the_schedule_where_asked_until_it_is_resumed(self, until: Until) -> None:
         from django_workflows.serialization import encode_error
         from django_workflows.services import runs
         from tests.support.runs import transition

@@ -66,7 +66,7 @@ class NeedsSecret:
 
 
 class Plain:
-    """A class that nobody has registered."""
+    """A class that is not registered."""
 
     def __init__(self, value: Any = None) -> None:
         self.value = value

@@ -1,4 +1,4 @@
-"""Exceptions as data: whatever is raised becomes a description, and comes back as itself where that can be done."""
+"""Exceptions as data: every exception becomes a description, and is rebuilt where that is possible."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestEncodeError:
         assert error["args"][1].startswith("<tests.serialization.payload_types.Plain object")
         assert "lock" in error["args"][2]
 
-    def test_a_ring_of_causes_is_told_once(self) -> None:
+    def test_a_ring_of_causes_is_described_once(self) -> None:
         error = payload(_ring())
         assert [error["message"], error["cause"]["message"], error["cause"]["cause"]] == ["first", "second", None]
 
@@ -289,5 +289,5 @@ class TestDecodeError:
     def test_a_payload_that_is_not_ours_gives_none(self, content: dict[str, Any]) -> None:
         assert decode_error(content) is None
 
-    def test_the_description_is_plain_json_for_plain_exceptions(self) -> None:
+    def test_the_description_of_an_ordinary_exception_is_plain_json(self) -> None:
         assert json.loads(encode_error(ValueError("x")))["args"] == ["x"]

@@ -133,7 +133,7 @@ class TestRoundTrip:
         assert dumps([value, (1,)]) == f'[{text},{{"$":"tuple","v":[1]}}]'  # the walk writes what the fast path writes
         assert dumps([value]) == f"[{text}]"
 
-    def test_plain_json_is_written_as_it_is(self) -> None:
+    def test_json_values_are_written_unchanged(self) -> None:
         assert dumps({"args": [1, "a", None], "kwargs": {"x": 1.5}}) == '{"args":[1,"a",null],"kwargs":{"x":1.5}}'
 
     def test_a_copy_is_a_copy(self) -> None:
@@ -168,7 +168,7 @@ class TestRoundTrip:
 
 
 class TestPlainValues:
-    """Subclasses that nothing knows better are written as the value they hold."""
+    """Subclasses without an encoder of their own are written as the value they hold."""
 
     def test_subclasses_of_json_types(self) -> None:
         class Text(str):

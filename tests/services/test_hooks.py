@@ -1,4 +1,4 @@
-"""Resuming a hook: the one statement and the readable way leave the same behind."""
+"""Resuming a hook: the single statement and the readable way leave the same rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_both_ways_store_the_same(payload: Any) -> None:
         assert getattr(returned, column) == getattr(expected, column)
 
 
-def test_the_one_statement_is_what_a_plain_hook_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_without_options_is_resumed_by_the_one_statement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api.hooks, "_receive", _never)
     run_id = _hooked("plain")
     api.resume_hook("plain", 1)

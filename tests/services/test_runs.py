@@ -156,7 +156,7 @@ class TestEndRun:
             assert runs.end_overdue_run(t)
         assert run_row(run_id).status == "cancelled"
 
-    def test_its_parent_is_owed_the_news_in_the_same_transaction(self) -> None:
+    def test_the_message_to_its_parent_is_written_in_the_same_transaction(self) -> None:
         parent = started_run()
         child = started_run(parent_id=parent, parent_correlation_id="child:1")
         with pytest.raises(ZeroDivisionError), transition(child) as t:
@@ -343,7 +343,7 @@ class TestBlockRun:
             runs.clear_block(t)
         assert not Run.objects.blocked().exists()
 
-    def test_somebody_may_have_it_tried_again_now(self) -> None:
+    def test_it_can_be_tried_again_now_on_request(self) -> None:
         run_id = started_run()
         with pytest.raises(EntityConflictError):
             api.unblock_run(run_id)
@@ -367,7 +367,7 @@ class TestPrune:
         assert not Step.objects.exists()
         assert not Hook.objects.exists()
 
-    def test_a_child_that_still_owes_its_parent_the_news_stays(self, settings: Any) -> None:
+    def test_a_child_whose_parent_is_not_notified_yet_stays(self, settings: Any) -> None:
         settings.DJANGO_WORKFLOWS = {"RETENTION": 0}
         parent = started_run()
         child = started_run(parent_id=parent, parent_correlation_id="child:1")

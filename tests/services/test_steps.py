@@ -107,7 +107,7 @@ class TestCompleteStep:
             steps.fail_step(t, ended, ERROR)
         assert Step.objects.get(pk=step.id).status == StepStatus.COMPLETED
 
-    def test_a_step_that_ran_when_its_run_ended_may_say_how_it_went_and_wakes_nobody(self) -> None:
+    def test_a_step_that_ran_when_its_run_ended_may_record_its_outcome_and_wakes_nothing(self) -> None:
         run_id = started_run()
         step = running_step(run_id)
         with transition(run_id) as t:
@@ -212,7 +212,7 @@ def test_an_input_is_split_without_loss(text: str) -> None:
 
 
 def test_a_step_that_could_not_be_saved_is_given_back_with_a_pause() -> None:
-    """At once it would fail in the same way, again and again, and each time the log would grow."""
+    """Without a pause it would fail in the same way over and over, and the log would grow each time."""
     run_id = started_run()
     with transition(run_id) as t:
         step = add_step(t)

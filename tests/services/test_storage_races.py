@@ -1,6 +1,6 @@
-"""Two sessions want the same thing at the same time. Each pair runs many rounds, and the log says who was first.
+"""Two sessions compete for the same thing. Each pair runs many rounds, and the log says which was first.
 
-Each test is named after a pair of CORRECTNESS: whatever the order, the run's log keeps its rules and the tables agree.
+Each test is named after its pair: whatever the order, the run's log obeys the rules and the tables agree.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _sound(*run_ids: str) -> None:
     assert not found, [str(violation) for violation in found]
 
 
-#: rules that ask for the workflow's code or for a worker; these runs have neither
+#: rules that need the workflow's code or a worker; these runs have neither
 _NEEDS_CODE = frozenset({7, 8})
 
 
@@ -117,7 +117,7 @@ class TestStep:
         _sound(run_id)
 
     def test_no_late_start_follows_its_completion(self, round_: int) -> None:
-        """#2331: the status was read in one statement and the event written in another."""
+        """The status was read in one statement and the event written in another."""
         run_id = started_run()
         step = running_step(run_id, "wrkr_1")
 
@@ -237,7 +237,7 @@ class TestToken:
         _sound(*pair)
 
     def test_the_same_hook_created_twice_is_there_once_and_untouched(self, round_: int) -> None:
-        """#2283, #2295, #2374: a hook conflicted with itself when its creation was submitted twice."""
+        """A hook conflicted with itself when its creation was submitted twice."""
         run_id = started_run()
         with transaction.atomic():
             snapshots = [locking.lock_whole_run(run_id) for _ in range(2)]
@@ -246,7 +246,7 @@ class TestToken:
             def call() -> None:
                 with transition(run_id) as t:
                     if t.run.last_sequence != snapshot.expected_sequence:
-                        return  # the fence: what was decided on an old log is decided anew
+                        return  # the fence: what was decided on an old log is decided again
                     add_hook(t, "token")
 
             return call
@@ -286,7 +286,7 @@ def test_ten_resumes_with_one_key_are_one_event() -> None:
 
 
 class TestLocks:
-    """What is locked is seen locked: each of these hangs or passes at once when the lock is taken out."""
+    """What is locked is seen locked: each of these fails when the lock is removed."""
 
     @pytest.mark.parametrize(
         "act",
@@ -309,7 +309,7 @@ class TestLocks:
             session.wait_until_blocked()
         session.outcome()
 
-    def test_a_resume_that_had_to_wait_goes_on_where_the_log_has_got_to(self) -> None:
+    def test_a_resume_that_had_to_wait_appends_where_the_log_now_ends(self) -> None:
         run_id = started_run()
         with transition(run_id) as t:
             add_hook(t, "token")
@@ -349,7 +349,7 @@ class TestLocks:
         assert types(first)[-1] == "hook_disposed"
         assert types(second)[-1] == "hook_received"
 
-    def test_a_due_run_that_somebody_holds_is_passed_over(self) -> None:
+    def test_a_due_run_that_another_session_holds_is_passed_over(self) -> None:
         held, free = new_run(), new_run()
         scope = claims.WorkerScope(None, (UNKNOWN,), (), "v1")
 
@@ -369,7 +369,7 @@ class TestLocks:
             assert Session(claim).outcome() == [free]
         assert sorted(claim()) == sorted([held, free])
 
-    def test_who_inserts_for_a_run_does_not_wait_for_its_lock(self) -> None:
+    def test_an_insert_that_refers_to_a_run_does_not_wait_for_its_lock(self) -> None:
         """``FOR NO KEY UPDATE``: a foreign key's check does not queue behind the run's lock."""
         run_id = started_run()
         with transaction.atomic():
@@ -425,8 +425,8 @@ class TestLocks:
         assert times == sorted(times)
 
 
-def test_a_storm_of_swapped_tokens_ends_without_a_deadlock_for_anybody() -> None:
-    """50 transitions, each taking two of five tokens in an order of its own."""
+def test_a_storm_of_swapped_tokens_ends_without_a_deadlock() -> None:
+    """50 transitions, each taking two of five tokens in a different order."""
     import random
 
     chance, tokens = random.Random(5), [f"token-{n}" for n in range(5)]

@@ -1,6 +1,6 @@
-"""What a worker asks again and again goes through an index, however the tables looked when it was planned.
+"""The queries that a worker repeats go through an index, whatever the tables looked like when they were planned.
 
-A statement is planned once per session. Planned on an empty table it must not settle for reading all of it.
+A statement is planned once per session. Planned on an empty table it must not choose a scan of the whole table.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SCOPE = WorkerScope(None, (bodies.adding.name, "tests.by_hand"), (bodies.add.nam
 
 @pytest.fixture(autouse=True)
 def verified(transactional_db: None) -> None:
-    """Rows made by hand keep none of the rules."""
+    """Rows made by hand do not obey the rules."""
 
 
 class Planner:
-    """Runs statements on a worker's own session, and keeps the plans that it would go on using."""
+    """Runs statements on a worker's own session, and keeps the plans that it would continue to use."""
 
     def __init__(self, advancing: AdvancingConnection) -> None:
         self._advancing = advancing

@@ -1,4 +1,4 @@
-"""Several sessions at once: threads with connections of their own, and a look at whether the database holds one up."""
+"""Several sessions at once: threads with connections of their own, and a way to see whether the database makes one wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 
 
 class Session(threading.Thread):
-    """Runs ``act`` on a connection of its own. ``pid`` is the server's process; ``outcome`` what came out of it."""
+    """Runs ``act`` on a connection of its own. ``pid`` is the server's process; ``outcome`` its result or exception."""
 
     def __init__(self, act: Callable[[], Any], gate: threading.Barrier | None = None) -> None:
         super().__init__(daemon=True)

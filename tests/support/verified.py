@@ -1,4 +1,4 @@
-"""Every test that makes runs ends by holding all of them to the rules."""
+"""Every test that makes runs ends by verifying all of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A supervisor and its worker processes as a subprocess: ``python -m tests.support.worker MODULE…``.
 
 The environment says the rest: ``DJANGO_SETTINGS_MODULE``, ``DATABASE_URL``, ``WORKER_SETTINGS`` (JSON, put into
-``DJANGO_WORKFLOWS``), ``WORKER_OPTIONS`` (JSON, of ``WorkerOptions``), ``WORKER_SHIFT`` (seconds that its wall clock is off).
-It dies with the process that started it. SIGUSR1 prints the stacks of its threads.
+``DJANGO_WORKFLOWS``), ``WORKER_OPTIONS`` (JSON, of ``WorkerOptions``), ``WORKER_SHIFT`` (the error of its wall clock in s).
+It ends with the process that started it. SIGUSR1 prints the stacks of its threads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(modules: list[str]) -> int:
 
 
 def _shift_wall_clock(seconds: float) -> None:
-    """This machine's clock is wrong by that much; the database's is not."""
+    """This process's clock is wrong by that much; the database's is not."""
     from django_workflows.store import database
     from django_workflows.values import clock
 

@@ -1,4 +1,4 @@
-"""``survives_crash_everywhere`` and ``assert_replays``: what they find, and what they leave alone."""
+"""``survives_crash_everywhere`` and ``assert_replays``: what they report, and what they do not."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class TestAssertReplays:
         for run in Run.objects.all():
             assert_replays(run)
 
-    def test_takes_a_run_that_goes_on(self, workflows: Workflows) -> None:
+    def test_takes_a_run_that_has_not_ended(self, workflows: Workflows) -> None:
         run = workflows.start(work.waiting, "packed:1")
         workflows.run_until_idle()
         assert_replays(run)

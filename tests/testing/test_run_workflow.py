@@ -1,4 +1,4 @@
-"""``run_workflow`` and the fixture: the whole of production, here and now."""
+"""``run_workflow`` and the fixture: the production code in the test's own process."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Behaviour:
         assert run_workflow(catching) == 3
         assert Order.objects.count() == 3
 
-    def test_a_step_that_breaks_its_statement_fails_and_the_test_goes_on(self) -> None:
+    def test_a_step_whose_statement_fails_does_not_spoil_the_test(self) -> None:
         @step(name="kit.breaks", max_retries=0)
         def breaks() -> None:
             Order.objects.create(pk=1)
@@ -131,7 +131,7 @@ class Behaviour:
             assert (first.status_code, first.json()) == (201, {"got": {"a": 1}})
             assert self.client.post(url).content == b"again"
             assert workflows.now() - before < timedelta(seconds=20)
-            assert self.client.post(url).status_code == 504  # nobody answers the third one
+            assert self.client.post(url).status_code == 504  # the third one is never answered
             assert workflows.now() - before > timedelta(seconds=29)
             assert run.result() == "done"
 

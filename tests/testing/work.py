@@ -1,4 +1,4 @@
-"""Workflows that the kit is tried on."""
+"""Workflows on which the kit is tested."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def slow() -> str:
 
 @step(name="kit.catches")
 def catches() -> int:
-    """What is fine in autocommit: a failed statement, then another one."""
+    """Harmless in autocommit: a failed statement, then another one."""
     first = Order.objects.create(customer="first")
     for _ in range(2):
         try:

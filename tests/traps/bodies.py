@@ -1,4 +1,4 @@
-"""What the traps are set with."""
+"""The classes that the traps use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django_workflows import step, workflow
 
 
 class CannotBeRebuilt(Exception):
-    """Its constructor wants what its ``args`` do not hold."""
+    """Its constructor needs arguments that its ``args`` do not hold."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one}-{two}")

@@ -1,4 +1,4 @@
-"""Python's and Django's own traps, sprung."""
+"""Traps of Python and Django that must not catch the library."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class TestTransactions:
 
     @pytest.mark.django_db(transaction=True)
     def test_a_refused_action_does_not_spoil_an_atomic_request(self) -> None:
-        """``ATOMIC_REQUESTS``: the view catches the error and goes on with its own queries."""
+        """``ATOMIC_REQUESTS``: the view catches the error and continues with its own queries."""
         completed = started_run()
         api.cancel_run(completed, force=True)
         from django_workflows.exceptions import WorkflowError

@@ -1,4 +1,4 @@
-"""When schedules fire: held against a walk by minutes that asks each minute by itself."""
+"""When schedules fire: compared with a walk by minutes that tests each minute on its own."""
 
 from __future__ import annotations
 

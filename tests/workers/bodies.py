@@ -1,4 +1,4 @@
-"""Workflows for tests that run real worker processes. What they do to the world is in the ledger."""
+"""Workflows for tests that run real worker processes. Their side effects are in the ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from django_workflows import (
 )
 from tests.shop.models import Ledger, Order
 
-#: how long a step waits that a test means to interrupt, at most
+#: the longest that a step waits which a test will interrupt
 LONG = 60.0
 
 
@@ -70,7 +70,7 @@ async def fanning(n: int) -> int:
 
 @step(retry_delay=0.01)
 def held(key: str) -> int:
-    """Leaves a note of each attempt, and returns when the test leaves ``go:<key>``."""
+    """Records each attempt, and returns when the test records ``go:<key>``."""
     note(f"began:{key}", str(get_step_metadata().attempt))
     wait_for_note(f"go:{key}")
     return get_step_metadata().attempt
@@ -249,7 +249,7 @@ async def ordering_badly(customer: str) -> None:
 
 @step(atomic=True, max_retries=1, retry_delay=0.01)
 def deferred_violation(key: str) -> None:
-    """Breaks a deferred constraint, which PostgreSQL tells at the commit."""
+    """Breaks a deferred constraint, which PostgreSQL reports at the commit."""
     note(f"tried:{key}")
     with connection.cursor() as cursor:
         cursor.execute(
@@ -265,7 +265,7 @@ async def violating(key: str) -> None:
 
 @step(atomic=True, max_retries=1, retry_delay=0.01)
 def poisoned(key: str) -> str:
-    """Catches an IntegrityError without a savepoint, after which its transaction takes nothing more."""
+    """Catches an IntegrityError without a savepoint, after which its transaction accepts no statement."""
     note(f"tried:{key}")
     try:
         with connection.cursor() as cursor:
@@ -352,7 +352,7 @@ async def recursing() -> None:
 
 @workflow
 async def stubborn(key: str) -> None:
-    """Its ``finally`` never ends: the process hangs when the body is put away."""
+    """Its ``finally`` never ends: the process hangs when the body is closed."""
     try:
         await sleep(3600)
     finally:

@@ -19,7 +19,5 @@ def verified(request: pytest.FixtureRequest, transactional_db: None) -> Iterator
     yield
     poison = [definition.name for definition in (bodies.looping, bodies.leaving, bodies.stubborn)]
     sound = Run.objects.exclude(workflow__in=poison).values_list("pk", flat=True)  # the others cannot be replayed here
-    found = [
-        violation for violation in verify_runs(list(sound)) if violation.rule != 8
-    ]  # 8: the workers have gone home
+    found = [violation for violation in verify_runs(list(sound)) if violation.rule != 8]  # 8: the workers have ended
     assert not found, [str(violation) for violation in found]

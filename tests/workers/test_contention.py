@@ -1,4 +1,4 @@
-"""Workers among long transactions, hot tokens and connections that break: nobody else waits, nothing is lost."""
+"""Workers among long transactions, hot tokens and connections that break: no other run waits, nothing is lost."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_token_that_is_being_decided_holds_up_no_other_run() -> None:
     with Workers(MODULE, settings=FAST):
         with transaction.atomic():
             locked = locking.lock_whole_run(owner)
-            add_hook(locked, "contested")  # not committed: nobody knows yet whose it is
+            add_hook(locked, "contested")  # not committed: its owner is not decided yet
             waiting = Session(lambda: bodies.hooked.start("contested").id).outcome()
             others = Session(lambda: [bodies.adding.start(5).result(20) for _ in range(5)])
             assert others.outcome() == [5] * 5
@@ -67,7 +67,7 @@ def test_a_token_that_is_being_decided_holds_up_no_other_run() -> None:
 
 
 def test_a_run_makes_progress_under_continuous_resumes() -> None:
-    """The fence must not starve the decision writer: conflicts are retried in place, from the fresh log."""
+    """The fence must not starve the writer of decisions: conflicts are retried in place, from the fresh log."""
     count = 200
     with Workers(MODULE, processes=2, settings=FAST):
         run = bodies.hooked.start("hot", count)
@@ -88,7 +88,7 @@ def test_a_run_makes_progress_under_continuous_resumes() -> None:
 
 
 def test_every_read_of_a_log_is_a_gap_free_prefix_of_the_next() -> None:
-    """#2228, #3201: ids made by clocks let readers skip events, or see the past change."""
+    """Ids made by clocks would let readers skip events, or see recorded events change."""
     run_id = started_run()
     with transition(run_id) as t:
         add_hook(t, "read")
@@ -105,7 +105,7 @@ def test_every_read_of_a_log_is_a_gap_free_prefix_of_the_next() -> None:
 
 
 def _end_open_transactions() -> bool:
-    with connection.cursor() as cursor:  # the step asks again and again whether it may go on: it is not always idle
+    with connection.cursor() as cursor:  # the step polls for permission to continue: it is not always idle
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
             "AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
@@ -114,7 +114,7 @@ def _end_open_transactions() -> bool:
 
 
 def test_a_connection_that_breaks_in_an_atomic_step_is_no_failure_of_the_step() -> None:
-    """#2666: failing to save a result was recorded as the step's failure."""
+    """A failure to save a result must not be recorded as the step's failure."""
     with Workers(MODULE, settings=FAST):
         run = bodies.holding_order.start("broken")
         eventually(lambda: _noted("began:broken"), "the step is inside its transaction")
@@ -132,7 +132,7 @@ def test_a_connection_that_breaks_in_an_atomic_step_is_no_failure_of_the_step() 
 
 
 def test_a_worker_whose_sessions_are_all_ended_keeps_its_steps(tmp_path: Path) -> None:
-    """It reconnects before anybody takes it for dead."""
+    """It reconnects before other workers declare it dead."""
     with Workers(MODULE, processes=2, settings={**FAST, "HEARTBEAT_TIMEOUT": 10.0}) as workers:
         gate = tmp_path / "go"
         run = bodies.holding_by_file.start(str(gate))

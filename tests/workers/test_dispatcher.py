@@ -1,4 +1,4 @@
-"""How many attempts run, how many wait for their turn, and what becomes of those that wait too long."""
+"""How many attempts run, how many wait, and what happens to those that wait too long."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_no_more_run_at_once_than_the_concurrency_says_and_the_others_follow_in_
     eventually(lambda: desk.slots.free >= 2, "all slots are free again")
 
 
-def test_what_nobody_wants_any_more_never_has_its_turn() -> None:
+def test_what_is_no_longer_wanted_never_runs() -> None:
     desk = Desk(1)
     desk.begin("a")
     unwanted = desk.begin("b")

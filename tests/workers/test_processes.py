@@ -64,7 +64,7 @@ class TestWork:
         assert not Order.objects.filter(customer="b").exists()
         assert Ledger.objects.filter(key="tried:f").count() == 3  # max_retries=2
         assert Ledger.objects.filter(key="tried:c").count() == 1  # fatal
-        # What an atomic step wrote is gone with its attempt; it was tried as often as it may be, and not for ever.
+        # What an atomic step wrote is gone with its attempt; it was tried as often as allowed, and no more.
         assert Step.objects.get(run_id=violating.id).failures == 2
         assert Step.objects.get(run_id=poisoning.id).failures == 2
         assert not Ledger.objects.filter(key__in=["tried:v", "tried:p"]).exists()
@@ -80,7 +80,7 @@ class TestWork:
         assert Step.objects.get(run_id=run.id).output == "in time"
 
     def test_a_race_is_won_by_the_timer_while_the_step_still_runs(self) -> None:
-        """#1924, #4219: decisions and steps were one thread's."""
+        """Decisions and steps must not share one thread."""
         with Workers(MODULE, settings=FAST):
             run, blocked = bodies.racing.start("a", 0.2), bodies.racing_blocked.start("b", 0.2)
             assert run.result(30) == "timer"
@@ -90,7 +90,7 @@ class TestWork:
         assert Step.objects.get(run_id=run.id, name__endswith="aheld").status == "cancelled"
 
     def test_a_resume_in_mid_step_does_not_run_the_step_again(self) -> None:
-        """#2780"""
+        """A resume wakes the run; it must not start the step that runs a second time."""
         with Workers(MODULE, settings=FAST):
             run = bodies.holding.start("m")
             eventually(lambda: _noted("began:m"), "the step runs")
@@ -105,7 +105,7 @@ class TestWork:
         assert Ledger.objects.filter(key="began:m").count() == 1
 
     def test_unread_payloads_do_not_hold_up_later_events(self) -> None:
-        """#3406"""
+        """Events after payloads that the body does not read must still reach it."""
         with Workers(MODULE, settings=FAST):
             run = bodies.unread.start("unread", "gate")
             eventually(lambda: types(run.id).count("hook_created") == 2, "both hooks are there")
@@ -123,8 +123,8 @@ class TestWork:
                 run.result(30)
         assert _noted("cleaned:x")
 
-    def test_nothing_is_lost_when_nothing_rings(self) -> None:
-        """Timers, retries and new runs are rows found by time; NOTIFY only shortens the wait."""
+    def test_nothing_is_lost_without_notifications(self) -> None:
+        """Timers, retries and new runs are rows found by their time; NOTIFY only shortens the wait."""
         with Workers(MODULE, settings={**FAST, "LISTEN": False}):
             runs: list[RunHandle[Any]] = [
                 bodies.adding.start(3),
@@ -136,7 +136,7 @@ class TestWork:
 
 class TestDeath:
     def test_the_steps_of_a_killed_worker_run_elsewhere_and_count_as_lost(self) -> None:
-        # no heartbeat would tell in time: the lock that went with the worker's connection does
+        # no heartbeat would show it in time; the lock that the worker's connection held does
         with Workers(MODULE, processes=2, settings={**FAST, "HEARTBEAT_TIMEOUT": 600.0}) as workers:
             run = bodies.holding.start("k")
             eventually(lambda: _noted("began:k"), "the step runs")
@@ -184,7 +184,7 @@ class TestDeath:
             assert bodies.adding.start(3).result(30) == 3
         assert types(run.id).count("step_completed") == 1
 
-    def test_a_worker_that_is_told_to_stop_hands_its_steps_back(self) -> None:
+    def test_a_stopping_worker_returns_its_steps_to_the_queue(self) -> None:
         first = Workers(MODULE, settings=FAST)
         run = bodies.holding.start("s")
         eventually(lambda: _noted("began:s"), "the step runs")
@@ -217,7 +217,7 @@ class TestPoison:
                 _parked(run.id, reason)
             assert bodies.adding.start(2).result(60) == 2
 
-    def test_a_body_that_hangs_while_it_is_put_away_is_noticed_too(self) -> None:
+    def test_a_body_that_hangs_while_it_is_closed_is_noticed_too(self) -> None:
         with Workers(MODULE, processes=1, settings={**self.SETTINGS, "CACHE_SIZE": 1}):
             bodies.stubborn.start("s")
             eventually(lambda: Event.objects.filter(type="wait_created").exists(), "it sleeps")

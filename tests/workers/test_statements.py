@@ -26,7 +26,7 @@ def test_what_is_sent_is_answered_later(advancing: AdvancingConnection) -> None:
 
 
 def test_a_statement_larger_than_every_buffer_between_here_and_the_server(advancing: AdvancingConnection) -> None:
-    """It leaves in pieces: whoever only waited for the answer would wait for ever."""
+    """It is sent in pieces: a client that only waited for the answer would wait indefinitely."""
     texts = ["x" * 1_000_000] * 12
     answer = advancing.send("SELECT length(given) FROM unnest(%s::text[]) given", [texts])
     assert answer() == [(1_000_000,)] * 12

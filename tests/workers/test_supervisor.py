@@ -1,4 +1,4 @@
-"""The supervisor alone: what it does with its children, which here are nobody's workers."""
+"""The supervisor alone: what it does with its children, which here are not workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _dead_child() -> module._Child:
 
 @pytest.fixture
 def born(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Supervisors fork children that only note that they were born, and wait for their end."""
+    """Supervisors fork children that only record that they were started, and wait for their end."""
     read, write = os.pipe()
 
     def become(*_: object) -> None:
@@ -48,8 +48,8 @@ def test_a_child_that_dies_is_replaced_and_not_at_once_when_it_was_young(born: l
     assert os.read(born[0], 1) == b"x"
 
 
-def test_a_supervisor_told_to_stop_while_a_child_is_to_be_replaced_has_no_new_one(born: list[int]) -> None:
-    """It would never hear that it is to stop, and be killed when the grace is over."""
+def test_a_supervisor_that_stops_while_a_child_is_being_replaced_starts_no_new_one(born: list[int]) -> None:
+    """It would never receive the signal to stop, and would be killed after the grace period."""
     supervisor = Supervisor(WorkerOptions())
     child = _dead_child()
     supervisor._children = {child.pid: child}

@@ -1,7 +1,7 @@
-/* The pages work without this. It refreshes a live run, opens payloads on demand, copies, and names what has the focus. */
+/* The pages work without this. It refreshes a live run, opens payloads on demand, copies, and names the element in focus. */
 "use strict";
 (() => {
-  const EVERY = 2000; // milliseconds between two looks at a live run
+  const EVERY = 2000; // milliseconds between two refreshes of an active run
   const SLOWEST = 30000; // ... while the server does not answer
 
   // --- copy ---------------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@
       if (!answer.ok) throw new Error(String(answer.status));
       details.querySelector(".wf-loaded").innerHTML = await answer.text();
     } catch {
-      delete details.dataset.loaded; // the link inside still works; opening it again tries again
+      delete details.dataset.loaded; // the link inside still works; opening it again retries
     }
   }, true);
 

@@ -1,4 +1,4 @@
-"""A workflow that does what a tree says: every construct of asyncio that a body may use, nested at will."""
+"""A workflow that does what a tree says: every construct of asyncio that a body may use, nested arbitrarily."""
 
 from __future__ import annotations
 

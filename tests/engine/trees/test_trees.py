@@ -50,12 +50,12 @@ def _branches(trees: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[list[Any
 
 
 TREES = st.recursive(LEAVES, _branches, max_leaves=8)
-#: what comes next, again and again: a number that chooses among all that could
+#: what arrives next, each time: a number that chooses among all that could
 CHOICES = st.lists(st.integers(0, 10**6), min_size=1, max_size=60)
 
 
 def drive(tree: list[Any], choices: list[int]) -> Run:
-    """Let things arrive as the numbers say, and when they are used up in any order, until the body has ended."""
+    """Let things arrive as the numbers say, then in any order, until the body has ended."""
     run = Run(growing, tree).start()
     for number, choice in enumerate([*choices, *range(1, 400, 2)]):
         if run.log.ended:
@@ -102,7 +102,7 @@ def test_every_cut_of_every_log_decides_the_same(tree: list[Any], choices: list[
 def test_a_process_that_dies_again_and_again_makes_the_same_log(
     tree: list[Any], choices: list[int], every: int
 ) -> None:
-    """The body is thrown away and replayed in the middle of its life: nobody can tell from the log."""
+    """The body is dropped and replayed in the middle of its life: the log does not show it."""
     kept = drive(tree, choices)
     run = Run(growing, tree)
     records = kept.records

@@ -1,4 +1,4 @@
-// Follows the run's stream. A browser that was cut off goes on after the last line it has seen.
+// Follows the run's stream. A browser that was disconnected resumes after the last line it has seen.
 const list = document.getElementById("progress");
 const state = document.getElementById("state");
 const source = new EventSource(list.dataset.source);
@@ -34,10 +34,10 @@ function showPacking(value) {
 }
 
 source.onopen = () => (state.textContent = "Live.");
-source.onerror = () => (state.textContent = "The connection is gone; trying again …");
+source.onerror = () => (state.textContent = "Connection lost; reconnecting …");
 source.onmessage = (event) => {
   const value = JSON.parse(event.data);
-  question?.remove(); // the order has gone on: it was answered
+  question?.remove(); // the order has moved on: it was answered
   if ("percent" in value) return showPacking(value);
   const item = line(value.text);
   if (value.approve) item.append((question = approveButton(value.approve)));

@@ -1,4 +1,4 @@
-// Puts fresh rows into the table once a second, unless nothing has changed or somebody is about to press a button in it.
+// Puts fresh rows into the table once a second, unless nothing has changed or the focus is on a button in it.
 const body = document.getElementById("orders");
 let shown = "";
 
