@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..inspection.text import is_secret, mask_token
 from ..models import Hook, Run
-from ..serialization.display import decrypted
+from ..serialization.columns import decrypted
 
 #: tokens that are looked for
 MOST = 2000

@@ -20,7 +20,8 @@ from django.utils.translation import gettext_lazy as _
 from ..inspection.search import find_runs
 from ..inspection.text import format_age, one_line, short_name
 from ..models import Event, Run
-from ..serialization.display import decrypted, failure, pretty, read, shown, with_raw
+from ..serialization.columns import decrypted, with_raw
+from ..serialization.display import failure, pretty, read, shown
 from ..values import clock
 from . import actions as acting
 from . import filters, rendering, run_page
@@ -106,7 +107,7 @@ class RunAdmin(_ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         rows = Run.objects.all()
-        return with_raw(rows, ["error"]).defer("input", "output", "error", "seed")
+        return with_raw(rows, "error").defer("input", "output", "error", "seed")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Only the filters that are offered: a lookup into the seed or a payload would be an oracle for it."""
@@ -205,7 +206,7 @@ class RunAdmin(_ModelAdmin):
         event = rows.select_related("run").defer("run__input", "run__output", "run__error", "data").first()
         if event is None:
             raise Http404
-        raw = with_raw(rows, ["data"]).values_list("raw_data", flat=True)[0]
+        raw = with_raw(rows, "data").values_list("raw_data", flat=True)[0]
         text = Redactor([event.run], show=may_resume(request)).event(event.type, decrypted(raw) or "")
         return _value(request, text)
 

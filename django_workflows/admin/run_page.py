@@ -21,7 +21,8 @@ from ..inspection.timeline import timeline
 from ..inspection.timeline_rows import rows_of
 from ..inspection.waiting import waits_for
 from ..models import Event, Run, StreamChunk
-from ..serialization.display import Failure, failure, read, shown, with_raw
+from ..serialization.columns import with_raw
+from ..serialization.display import Failure, failure, read, shown
 from ..values import clock
 from ..values.durations import humanize
 from .redaction import Redactor
@@ -50,7 +51,7 @@ def load(run_id: str) -> Run | None:
     """The run with its payloads undecoded, as ``raw_input``, ``raw_output``, ``raw_error``."""
     rows = Run.objects.filter(pk=run_id.replace("\x00", "")).select_related("parent")
     parent = ("parent__input", "parent__output", "parent__error")
-    return with_raw(rows.defer(*parent), ["input", "output", "error"]).defer(*parent).first()
+    return with_raw(rows.defer(*parent), "input", "output", "error").defer(*parent).first()
 
 
 def version(run: Run, now: datetime) -> str:

@@ -29,7 +29,7 @@ from django.db.models.functions import Cast, Extract, Floor
 from .. import conf
 from ..eventlog.statuses import ACTIVE_RUN, RunStatus, StepStatus
 from ..models import Run, Step
-from ..serialization.display import with_raw
+from ..serialization.columns import with_raw
 from ..store import database
 from ..values import clock
 from .counts import Count, count_by_status
@@ -140,7 +140,7 @@ def _runs() -> Any:
 
 
 def _light(rows: Any) -> Any:
-    return with_raw(rows, ["error"]).defer("input", "output", "error")
+    return with_raw(rows, "error").defer("input", "output", "error")
 
 
 # --- over time -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from django.db.models.functions import Cast
 
 from ..eventlog.statuses import TERMINAL_RUN, TERMINAL_STEP, WaitStatus
 from ..models import Event, Hook, Run, Step, Wait, Worker
-from ..serialization.display import decrypted, read
+from ..serialization.columns import decrypted
+from ..serialization.display import read
 from ..values import clock
 from .lanes import Fact, Lane, draw_lanes
 from .scale import Scale

@@ -9,10 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..models import Event, Hook, Step, Wait
+from ..serialization.columns import with_raw
 from . import filters, serializers
 from .base import ApiView
 from .pagination import LogOrder
-from .queries import rows, with_text
+from .queries import rows
 from .schemas import extend_schema
 
 _REFUSED = {400: serializers.ErrorAnswer, 403: serializers.ErrorAnswer, 404: serializers.ErrorAnswer}
@@ -50,7 +51,7 @@ class EntityList(ApiView):
         page: Any = self.paginate_queryset(created)
         entities = rows(self.model).filter(run_id=run.pk, correlation_id__in=[event.correlation_id for event in page])
         payloads = self.answer.payloads
-        entities = with_text(entities, *payloads) if data else entities.defer(*payloads)
+        entities = with_raw(entities, *payloads) if data else entities.defer(*payloads)
         by_name: dict[str, Any] = {entity.correlation_id: entity for entity in entities}  # type: ignore[attr-defined]
         found = [by_name[event.correlation_id] for event in page if event.correlation_id in by_name]
         return self.get_paginated_response(self.answer(found, many=True, context={"data": data}).data)

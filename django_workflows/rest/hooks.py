@@ -13,10 +13,11 @@ from rest_framework.response import Response
 from .. import api
 from ..exceptions import HookNotFoundError
 from ..models import Hook
+from ..serialization.columns import with_raw
 from ..values.ids import validate_token
 from . import serializers
 from .base import ApiView, hide_from_log
-from .queries import rows, with_text
+from .queries import rows
 from .schemas import extend_schema, header
 
 ERROR = serializers.ErrorAnswer
@@ -53,7 +54,7 @@ class HookDetail(HookView):
     @extend_schema(operation_id="workflow_hook_show", responses={200: serializers.HookAnswer, **_REFUSED})
     def get(self, request: Request, token: str) -> Response:
         """The active hook of a token."""
-        hook = with_text(rows(Hook), *serializers.HookAnswer.payloads).defer("options").get(pk=self.get_hook(token).pk)
+        hook = with_raw(rows(Hook), *serializers.HookAnswer.payloads).defer("options").get(pk=self.get_hook(token).pk)
         return Response(serializers.HookAnswer(hook).data)
 
 

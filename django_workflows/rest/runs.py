@@ -12,11 +12,12 @@ from .. import api
 from ..authoring.options import StartOptions
 from ..authoring.registry import find_workflow
 from ..models import Run
+from ..serialization.columns import with_raw
 from . import filters, serializers
 from .base import ApiView
 from .pagination import NewestFirst
 from .permissions import visible_runs
-from .queries import rows, with_text
+from .queries import rows
 from .schemas import OpenApiResponse, extend_schema
 
 ERROR = serializers.ErrorAnswer
@@ -28,7 +29,7 @@ _ACTED = {202: serializers.RunAnswer, **_REFUSED, 404: ERROR, 409: ERROR, 415: E
 def show_run(run_id: str, *, data: bool = True) -> Any:
     """One run as it is now."""
     columns = PAYLOADS if data else ()
-    run = with_text(rows(Run), *columns).get(pk=run_id) if data else rows(Run).defer(*PAYLOADS).get(pk=run_id)
+    run = with_raw(rows(Run), *columns).get(pk=run_id) if data else rows(Run).defer(*PAYLOADS).get(pk=run_id)
     return serializers.RunAnswer(run, context={"data": data}).data
 
 
@@ -46,7 +47,7 @@ class RunList(ApiView):
         data = filters.wants_data(request.query_params)
         runs = filters.read_filter(request.query_params).runs()
         found = visible_runs(request, self.get_permissions(), runs)
-        found = with_text(found, *PAYLOADS) if data else found.defer(*PAYLOADS)
+        found = with_raw(found, *PAYLOADS) if data else found.defer(*PAYLOADS)
         page = self.paginate_queryset(found)
         return self.get_paginated_response(serializers.RunAnswer(page, many=True, context={"data": data}).data)
 

@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from django.core.exceptions import ImproperlyConfigured
-from django.db.models import F, QuerySet, TextField
-from django.db.models.functions import Cast
-
-from .encryption import decrypt
 
 #: characters of one value on a page; the whole of it can be downloaded
 LIMIT = 20_000
 _MARK = "$"
 _LINE = 88
-_UNREADABLE = '"(encrypted; its key is not in ENCRYPTION_KEYS)"'
-
-
-def decrypted(text: str | None) -> str | None:
-    """A column's text as encoded JSON. What cannot be decrypted here reads as a sentence that says so."""
-    if text is None:
-        return None
-    try:
-        return decrypt(text)
-    except ImproperlyConfigured:
-        return _UNREADABLE
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] == "cryptography":
-            return _UNREADABLE
-        raise
-
-
-def with_raw(rows: QuerySet[Any], names: Sequence[str]) -> QuerySet[Any]:
-    """The rows with these payload columns undecoded, as ``raw_<name>``; the decoded columns are left out."""
-    found: QuerySet[Any] = rows.annotate(**{f"raw_{name}": Cast(F(name), TextField()) for name in names})
-    return found.defer(*names)
 
 
 def read(text: str | None) -> Any:

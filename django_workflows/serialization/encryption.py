@@ -38,13 +38,19 @@ def _fernet() -> Any:
 
 
 def encrypt(text: str) -> str:
-    """Encoded text as it goes into a column."""
+    """Encoded text as it goes into a column: encrypted with the first key, or as it is where there are no keys.
+
+    Raises ``ImproperlyConfigured`` where the package ``cryptography`` is missing.
+    """
     cipher = _cipher if _read else _fernet()
     return text if cipher is None else PREFIX + cipher.encrypt(text.encode()).decode("ascii")
 
 
 def decrypt(text: str) -> str:
-    """A column's text as encoded JSON."""
+    """A column's text as encoded JSON.
+
+    Raises ``ImproperlyConfigured`` where there are no keys, ``cryptography.fernet.InvalidToken`` where none fits.
+    """
     if not text.startswith(PREFIX):
         return text
     cipher = _fernet()

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, TextField
-from django.db.models.functions import Cast
-
 from ..eventlog import events
 from ..eventlog.fold import encoded
 from ..eventlog.statuses import RunStatus
 from ..models import Event, Outbox, Run
 from ..serialization import Encoded, dumps
+from ..serialization.columns import with_raw
 from ..serialization.encryption import decrypt
 from ..store import database
 from ..store.event_log import append
@@ -121,7 +119,7 @@ def _deliver_ends(pks: Sequence[int]) -> int:
 def _lock_ends(pks: Sequence[int]) -> list[_End]:
     """The rows that nobody else is delivering."""
     rows = Outbox.objects.filter(pk__in=pks).order_by("pk").select_for_update(skip_locked=True)
-    found = list(rows.annotate(raw=Cast(F("payload"), TextField())).values_list("pk", "run_id", "target", "raw"))
+    found = list(with_raw(rows, "payload").values_list("pk", "run_id", "target", "raw_payload"))
     columns = ("pk", "parent_correlation_id", "continued_from")
     children = Run.objects.filter(pk__in=[run_id for _, run_id, _, _ in found]).values_list(*columns)
     about = {run_id: (correlation_id, bool(continued)) for run_id, correlation_id, continued in children}

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Model, Q, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import Model, Q, QuerySet
 
 from ..eventlog.statuses import ACTIVE_STEP, WaitStatus
 from ..exceptions import RunNotFoundError
 from ..models import Hook, Run, Step, Wait
 from ..serialization import Encoded
+from ..serialization.columns import stored
 from ..serialization.encryption import decrypt
 from . import database
 from .rows import HOOK_COLUMNS, RUN_COLUMNS, STEP_COLUMNS, WAIT_COLUMNS, HookRow, OpenEntities, RunRow, StepRow, WaitRow
@@ -29,7 +29,7 @@ _PAYLOADS = frozenset({"input", "output", "error"})
 
 def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, ...]]:
     """The columns as they are stored: payload text is not decoded, only decrypted."""
-    raw = {f"raw_{name}": Cast(F(name), TextField()) for name in columns if name in _PAYLOADS}
+    raw = stored(*(name for name in columns if name in _PAYLOADS))
     places = [i for i, name in enumerate(columns) if name in _PAYLOADS]
     names = [f"raw_{name}" if name in _PAYLOADS else name for name in columns]
     for row in rows.annotate(**raw).values_list(*names):

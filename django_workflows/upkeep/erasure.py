@@ -11,14 +11,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F, TextField
-from django.db.models.functions import Cast
-
 from ..eventlog.events import Record
 from ..eventlog.fold import encoded, parts
 from ..eventlog.statuses import TERMINAL_RUN
 from ..exceptions import RunNotActiveError, RunNotFoundError
 from ..models import Event, Hook, Outbox, Run, Step, StreamChunk, WebhookCall
+from ..serialization.columns import stored
 from ..serialization.encryption import decrypt
 from ..store.locking import lock_run
 from ..store.transactions import atomic
@@ -114,10 +112,10 @@ def _erase_in_parent(parent_id: str, correlation_id: str) -> None:
 def _erase_row(model: type[Run | Step], pk: str) -> None:
     """The payload columns, whatever classes their values name; what is NULL stays NULL."""
     rows = model._default_manager.filter(pk=pk)
-    raw = rows.annotate(**{f"raw_{name}": Cast(F(name), TextField()) for name in _COLUMNS})
+    raw = rows.annotate(**stored(*_COLUMNS))
     changes = {}
-    for name, stored in zip(_COLUMNS, raw.values_list(*(f"raw_{name}" for name in _COLUMNS)).get(), strict=True):
-        value = None if stored is None else json.loads(decrypt(stored))
+    for name, text in zip(_COLUMNS, raw.values_list(*(f"raw_{name}" for name in _COLUMNS)).get(), strict=True):
+        value = None if text is None else json.loads(decrypt(text))
         if value is not None:
             changes[name] = encoded(_COLUMNS[name](value))
     if changes:

@@ -13,6 +13,8 @@ from ulid import ULID
 
 from . import clock
 
+#: what :func:`new_token` makes
+_GENERATED = re.compile(r"[A-Za-z0-9_-]{32}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~:@+=,-]{1,255}")
 
 
@@ -52,8 +54,13 @@ def worker_id() -> str:
 
 
 def new_token() -> str:
-    """A hook token that nobody can guess: 192 bits as 32 URL-safe characters."""
+    """A hook token that cannot be guessed: 192 bits as 32 URL-safe characters."""
     return secrets.token_urlsafe(24)
+
+
+def is_secret(token: str, is_webhook: bool) -> bool:
+    """Whether knowing the token is enough to resume the hook: a webhook's, or one that was generated and not chosen."""
+    return is_webhook or _GENERATED.fullmatch(token) is not None
 
 
 def validate_token(token: str) -> str:

@@ -9,7 +9,8 @@ from uuid import UUID
 import pytest
 
 from django_workflows.serialization import dumps, encode_error
-from django_workflows.serialization.display import decrypted, failure, pretty, read, shown
+from django_workflows.serialization.columns import decrypted
+from django_workflows.serialization.display import failure, pretty, read, shown
 
 
 @pytest.mark.parametrize(

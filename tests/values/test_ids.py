@@ -90,3 +90,9 @@ class TestTokens:
     def test_what_does_not_is_refused_with_advice(self, token: str, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             ids.validate_token(token)
+
+
+def test_a_token_is_secret_where_it_was_generated_or_belongs_to_a_webhook() -> None:
+    assert ids.is_secret(ids.new_token(), is_webhook=False)
+    assert ids.is_secret("packed:41", is_webhook=True)
+    assert not ids.is_secret("packed:41", is_webhook=False)
