@@ -2,12 +2,14 @@
 
 ::
 
-    supervisor ── forks and watches ──▶ process ── one main loop ──▶ advancer   one turn = what is ready now, in few statements
-                                            │                           │ bodies    suspended bodies, kept while their log fits
-                                            │                           ▼
-                                            ├── doorbell   LISTEN    executor   thread pool (def), event loop (async def)
-                                            └── upkeep     heartbeat, rescue, outbox, pruning
+    supervisor ── forks and watches ──▶ process ── one main loop: what is due, what time asks for, heartbeat, rescue
+                                           │
+                                           ├── turn/        runs: gather, decide, write, settle ── which steps start
+                                           │                    │ begin             ▲ report
+                                           ├── executors/       ▼ threads (def), one event loop (async def)
+                                           ├── attempts/    one attempt at a step: load, run, classify
+                                           └── link/        connections, NOTIFY, the lock, the watchdog
 
-Nobody holds a lease between two advances of a run: a killed worker's transaction rolls back and the run is still due. Only
+No lease is held between two advances of a run: a killed worker's transaction rolls back and the run is still due. Only
 attempts of steps are leased, to this worker and this attempt.
 """

@@ -146,13 +146,13 @@ class WorkerProcess:
         self.executor.check_deadlines()
         if self.advancer.is_load_high:
             self.advancer.all_reported.wait(GATHER_TIME)
-            self.doorbell.wait(0)  # what others have rung for meanwhile
-        rung_for = self.doorbell.heard()
-        if rung_for is None or len(rung_for) > MIN_CLAIM or self._is_due():
+            self.doorbell.wait(0)  # what has been notified meanwhile
+        notified = self.doorbell.heard()
+        if notified is None or len(notified) > MIN_CLAIM or self._is_due():
             self.advancer.more_due = True
         claim = self.advancer.more_due and (self.slots.free > 0 or time.monotonic() >= self._claim_at)
         limit = self.advancer.claim_limit
-        claimed = self.advancer.turn(claim=claim, rung_for=rung_for or ())
+        claimed = self.advancer.turn(claim=claim, notified=notified or ())
         if claim:
             self.advancer.more_due = claimed >= limit
             self._claim_at = time.monotonic() + SOON
@@ -180,7 +180,7 @@ class WorkerProcess:
         return False
 
     def _longest_wait(self) -> float:
-        """Seconds that the loop may wait when nothing rings."""
+        """Seconds that the loop may wait when nothing wakes it."""
         now = time.monotonic()
         waits = [self._next_survey_at - now, self._beat_at - now, self.executor.next_deadline()]
         if (at := self.advancer.inbox.next_deferred) is not None:

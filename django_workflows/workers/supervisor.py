@@ -28,15 +28,20 @@ from .process import WorkerProcess, install_signals
 
 logger = logging.getLogger(__name__)
 
-#: seconds that a run is left alone when it has taken ``MAX_CRASHES`` processes down
+#: seconds for which a run is left alone when it has taken ``MAX_CRASHES`` processes down
 PARK_TIME = 60.0
-#: seconds between two looks at the processes
+#: seconds between two rounds over the processes
 TICK = 0.1
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
+    """``queues`` None: all. ``concurrency`` None: as the setting says; attempts at a time in each of the ``processes``.
+
+    ``burst``: end when nothing is due. ``grace``: seconds that running steps get when the worker stops.
+    """
+
     queues: tuple[str, ...] | None = None
     concurrency: int | None = None
     processes: int = 1
@@ -112,7 +117,7 @@ class Supervisor:
         connections.close_all()
         watchdog = Watchdog()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # until the child has handlers of its own
-        if self._stopping:  # nobody would tell a child that was born after the order to stop
+        if self._stopping:  # a child that is born after the order to stop would not hear of it
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
             return
         read, write_ = os.pipe()
@@ -123,7 +128,7 @@ class Supervisor:
                 os.close(sibling.lifeline)
             _become_worker(self.options, watchdog, read)
         self._children[pid] = _Child(pid, watchdog, time.monotonic(), write_)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)  # whoever is told to stop now tells this child, too
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)  # an order to stop that comes now reaches this child, too
         os.close(read)
 
     def _reap(self) -> None:
@@ -172,7 +177,7 @@ class Supervisor:
         times = self._crashes[run_id]
         if times >= conf.settings.MAX_CRASHES:
             self._to_park.append((run_id, f"the body {how}, {times} times", PARK_TIME))
-        elif times > 1:  # the first may have been an accident: the run that was in hand when somebody pulled the plug
+        elif times > 1:  # the first may have been an accident: the run that was being advanced when the power failed
             self._to_park.append((run_id, f"the body {how}, {times} times; it is tried again", 0.0))
 
     def _park(self) -> None:
@@ -190,7 +195,7 @@ class Supervisor:
 
 
 def _park_run(run_id: str, reason: str, pause: float) -> bool:
-    """False: somebody holds the run just now. A run that is gone needs no parking."""
+    """False: another transaction holds the run just now. A run that is gone needs no parking."""
     with atomic():
         found = locking.lock_runs([run_id], skip_locked=True, entities=False)
         for transition_ in found:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from django_workflows.workers.attempts.attempts import (
     Released,
 )
 from django_workflows.workers.attempts.slots import AHEAD, MOST, Slots
+from django_workflows.workers.attempts.step_runtime import StepRuntime
 from django_workflows.workers.executors import dispatcher as module
 from django_workflows.workers.executors.dispatcher import Dispatcher
 from tests.support.eventually import eventually
@@ -53,8 +54,6 @@ def waiting(name: str) -> str:
 
 @step(name="tests.executor.awaiting")
 async def awaiting(name: str) -> str:
-    import asyncio
-
     world.began.append(name)
     while not world.go.acquire(blocking=False):  # noqa: ASYNC110 - a thread releases it
         await asyncio.sleep(0.002)
@@ -78,13 +77,13 @@ class Desk:
     def wake(self) -> None:
         """There is no main loop."""
 
-    def begin(self, name: str, definition: Step[Any, Any] = waiting, timeout: timedelta | None = None) -> Attempt:
+    def begin(self, name: str, definition: Step[Any, Any] = waiting, *, cancelled: bool = False) -> Attempt:
         now = clock.now()
         row = StepRow(
             f"step_{name}", "wrun_x", f"step:{name}:1", definition.name, StepStatus.RUNNING,
             Encoded(f'{{"args":["{name}"],"kwargs":{{}}}}'), None, None, 1, 0, 0, "default", 0, now, "wrkr_x", now, now, None,
         )  # fmt: skip
-        attempt = Attempt(row, 1, "wrkr_x", definition, "tests.flow", now, {})
+        attempt = Attempt(row, 1, "wrkr_x", definition, "tests.flow", now, {}, cancelled=cancelled)
         self.slots.occupy()
         self.dispatcher.begin(attempt)
         return attempt
@@ -120,6 +119,36 @@ def test_what_is_no_longer_wanted_never_runs() -> None:
     outcomes = {outcome.attempt.step.id: type(outcome) for outcome in desk.reported(3)}
     assert outcomes == {"step_a": Completed, "step_b": AlreadyRecorded, "step_c": Completed}
     assert world.began == ["a", "c"]
+
+
+def test_an_async_attempt_that_is_cancelled_before_its_first_step_ends_all_the_same() -> None:
+    """A task that is cancelled before it has run at all is never entered: nothing in it could say that it has ended."""
+    desk = Desk(1)
+    desk.begin("a", awaiting, cancelled=True)
+    assert [type(outcome) for outcome in desk.reported(1)] == [AlreadyRecorded]
+    assert not desk.dispatcher.running
+    assert desk.slots.free == 1
+    assert world.began == []
+
+
+def test_an_async_attempt_that_is_cancelled_again_while_its_last_chunks_are_saved_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saving = threading.Event()
+
+    async def save_for_long(_: StepRuntime) -> None:
+        saving.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(StepRuntime, "aflush", save_for_long)
+    desk = Desk(1)
+    attempt = desk.begin("a", awaiting)
+    eventually(lambda: world.began, "it runs")
+    desk.dispatcher.cancel(attempt)
+    assert saving.wait(30)
+    desk.dispatcher.cancel(attempt)
+    assert [type(outcome) for outcome in desk.reported(1)] == [AlreadyRecorded]
+    eventually(lambda: desk.slots.free == 1, "its slot is free again")
 
 
 def test_what_waits_too_long_is_given_back_and_never_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +218,12 @@ class TestSlots:
         for _ in range(2000):
             slots.note(AHEAD * 0.99)
         assert slots.free == 16
+
+    def test_are_none_when_the_worker_stops(self) -> None:
+        slots = Slots(8)
+        slots.close()
+        assert slots.free == 0
+        assert slots.take(1) == 0
 
     def test_are_never_less_than_none(self) -> None:
         slots = Slots(2)

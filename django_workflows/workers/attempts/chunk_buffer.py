@@ -31,7 +31,9 @@ LINGER = 0.02
 HIGH_WATER = 1024 * 1024
 #: seconds that the end of a step waits for a database that is away
 FLUSH_RETRY_LIMIT = 5.0
+#: seconds between two tries to save chunks
 _PAUSE = 0.2
+#: seconds after which the process's flusher ends its thread
 _IDLE = 5.0
 
 
@@ -54,7 +56,7 @@ class ChunkBuffer:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, run_id: str, stream: str, chunk: Encoded) -> None:
-        """Add a chunk; wait if too many are on their way. Inside ``atomic`` they wait for its end, or go with it."""
+        """Add a chunk; wait if too many are on their way. Inside ``atomic`` they wait for its end, or are saved with it."""
         full = self._add(run_id, stream, chunk)
         if self._must_stay() or database.connection().in_atomic_block:
             if full:
@@ -152,7 +154,7 @@ class ChunkBuffer:
             try:
                 with atomic():
                     self._save(pending)
-            except WorkflowError as error:  # the lease is lost or the stream closed: so it will stay
+            except WorkflowError as error:  # the lease is lost or the stream is closed, and stays so
                 with self._lock:
                     self._error = error
             except BaseException:
@@ -185,6 +187,7 @@ class Flusher:
         self._thread: threading.Thread | None = None
 
     def schedule(self, buffer: ChunkBuffer) -> None:
+        """Save its chunks at the next moment that ``LINGER`` allows."""
         with self._lock:
             if buffer in self._due:
                 return
@@ -235,7 +238,7 @@ class Flusher:
             self._close_connection()
             with self._lock:
                 self._due[buffer] = time.monotonic() + _PAUSE
-        except BaseException as error:  # noqa: BLE001 - for the one who waits, whatever it is
+        except BaseException as error:  # noqa: BLE001 - for those that wait, whatever it is
             failed = error
         with self._lock:
             self._last[buffer] = time.monotonic()

@@ -25,6 +25,8 @@ from .chunk_buffer import ChunkBuffer
 
 
 class StepRuntime(Runtime):
+    """The runtime of one attempt. Its methods raise ``EntityConflictError`` once the attempt is no longer current."""
+
     place = "in a step"
 
     def __init__(self, attempt: Attempt) -> None:

@@ -107,9 +107,9 @@ class AdvancingConnection:
             return cursor.fetchall() if cursor.description else []
 
     def send(self, text: str, values: Sequence[Any]) -> Callable[[], list[tuple[Any, ...]]]:
-        """Begin to run one statement in a transaction of its own. The answer is to be called for before anything else.
+        """Begin to run one statement in a transaction of its own. Call for the answer before using the connection again.
 
-        Where statements cannot be prepared it is run when the answer is called for.
+        Where statements cannot be prepared, it is run when the answer is called for.
         """
         if self.prepare:
             statements = self._prepared()
@@ -194,7 +194,7 @@ class BorrowedConnection(AdvancingConnection):
         return connection is not None and not getattr(connection, "closed", False)
 
     def close(self) -> None:
-        """It belongs to somebody else."""
+        """It is the calling thread's own, and stays open."""
 
     def now(self) -> datetime:
         return database.now()

@@ -1,4 +1,4 @@
-"""What ends the main loop's wait: a NOTIFY, news from its own threads, or time.
+"""What ends the main loop's wait: a NOTIFY, a call from its own threads, or time.
 
 The same connection holds the session advisory lock that shows others that this process lives.
 """
@@ -18,12 +18,12 @@ from ... import conf
 from ...notify.listener import listening_connection
 from ...store import database
 
-#: seconds between two looks at SQLite's counter of changes
-SQLITE_LOOK = 0.02
+#: seconds between two reads of SQLite's counter of changes
+SQLITE_POLL = 0.02
 
 
 class Doorbell:
-    """``wait`` returns True when there is something to look for. A lost NOTIFY costs one poll interval."""
+    """``wait`` returns True when there may be something to do. A lost NOTIFY costs one poll interval."""
 
     def __init__(self) -> None:
         self._alias = conf.settings.LISTEN_DATABASE or database.alias()
@@ -81,7 +81,7 @@ class Doorbell:
             os.write(self._write, b"x")
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most ``timeout`` seconds. True: somebody rang."""
+        """Wait at most ``timeout`` seconds. True: there may be something to do."""
         if not self._wanted:
             return self._wait_for_change(timeout)
         sources = [self._read]
@@ -97,10 +97,10 @@ class Doorbell:
         return bool(readable)
 
     def _wait_for_change(self, timeout: float) -> bool:
-        """SQLite cannot ring, but says cheaply whether another connection has written since it was asked last."""
+        """SQLite has no NOTIFY, but tells cheaply whether another connection has written since it was last asked."""
         end = time.monotonic() + timeout
         while True:
-            readable, _, _ = select.select([self._read], [], [], max(0.0, min(SQLITE_LOOK, end - time.monotonic())))
+            readable, _, _ = select.select([self._read], [], [], max(0.0, min(SQLITE_POLL, end - time.monotonic())))
             if readable:
                 with suppress(BlockingIOError):
                     while os.read(self._read, 4096):
@@ -147,12 +147,12 @@ class Doorbell:
         return True
 
     def heard(self) -> list[str] | None:
-        """The runs that others have rung for since the last call; None: they rang for anything that may be due."""
+        """The runs that other processes have notified us of since the last call; None: anything may be due."""
         heard, self._heard = self._heard, []
         return None if "" in heard else heard
 
     def keep_open(self) -> bool:
-        """Connect again after a loss, at most once a second. True: the lock is a new one and must be told."""
+        """Connect again after a loss, at most once a second. True: the lock is a new one, to be written into the worker's row."""
         if not self._wanted or self._connection is not None or time.monotonic() < self._retry_at:
             return False
         self._retry_at = time.monotonic() + 1.0

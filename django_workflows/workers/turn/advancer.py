@@ -116,8 +116,8 @@ class Advancer:
             finally:
                 self._turn.release()
 
-    def turn(self, *, claim: bool = True, rung_for: Sequence[str] = ()) -> int:
-        """Take the turn, and with ``claim`` claim due runs; otherwise only those that another process has ``rung_for``.
+    def turn(self, *, claim: bool = True, notified: Sequence[str] = ()) -> int:
+        """Take the turn, and with ``claim`` claim due runs; otherwise only those of the ``notified`` that are due.
 
         Returns how many due runs were claimed: ``MIN_CLAIM`` or more mean that there may be others.
 
@@ -125,7 +125,7 @@ class Advancer:
             ConnectionLostError: the database is away.
         """
         with self._turn:
-            claimed = self._take_turn(claim=claim, rung_for=rung_for)
+            claimed = self._take_turn(claim=claim, notified=notified)
         self.try_turn()  # what came in between the last look and the release
         return claimed
 
@@ -138,15 +138,15 @@ class Advancer:
 
     # --- the turn ----------------------------------------------------------------------------------------------------
 
-    def _take_turn(self, *, claim: bool, rung_for: Sequence[str] = ()) -> int:
+    def _take_turn(self, *, claim: bool, notified: Sequence[str] = ()) -> int:
         works = self.inbox.gather(self.bodies, self.connection.now(), self.worker.slots.free)
         claimed = 0
         try:
             with self.connection.lent(), sandbox.gc_paused():
                 left = self._fenced.advance(works) if self.connection.is_postgresql else works
-                if left or claim or rung_for:
+                if left or claim or notified:
                     limit = self.claim_limit if claim else 0
-                    claimed = self._locked.advance(left, limit=limit, rung_for=rung_for)
+                    claimed = self._locked.advance(left, limit=limit, notified=notified)
                 committed = self._settlement.begin_and_notify()
         except (DatabaseError, InterfaceError) as error:
             self._put_back(works)

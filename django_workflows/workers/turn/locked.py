@@ -38,15 +38,15 @@ class Locked:
         self._connection, self._settlement = connection, settlement
         self._cache = ReplayCache(bodies, connection, worker.watchdog)
 
-    def advance(self, works: Sequence[Work], *, limit: int, rung_for: Sequence[str] = ()) -> int:
-        """Lock, decide, write and settle these runs, and up to ``limit`` that are due or else those ``rung_for``.
+    def advance(self, works: Sequence[Work], *, limit: int, notified: Sequence[str] = ()) -> int:
+        """Lock, decide, write and settle these runs, and up to ``limit`` that are due, or else the ``notified``.
 
         All in one transaction; one by one if that fails, so that one bad run never holds up the others. Returns how many
         due runs were claimed.
         """
         locked: list[Work] = []
         try:
-            self._in_one_transaction(works, locked, limit=limit, rung_for=rung_for)
+            self._in_one_transaction(works, locked, limit=limit, notified=notified)
         except Exception as error:
             self._settlement.undo(locked)
             if not self._connection.usable:
@@ -62,13 +62,13 @@ class Locked:
         return max(0, len(locked) - len(works))
 
     def _in_one_transaction(
-        self, works: Sequence[Work], locked: list[Work], *, limit: int = 0, rung_for: Sequence[str] = ()
+        self, works: Sequence[Work], locked: list[Work], *, limit: int = 0, notified: Sequence[str] = ()
     ) -> None:
         """``locked`` is filled with the works whose runs were locked, which are to be undone if this raises: cached bodies
         may be behind their entities then, and would pass for complete."""
         with atomic():
             held = self._lock(works, locked)
-            self._claim(locked, limit, rung_for)
+            self._claim(locked, limit, notified)
             self._cache.load(locked)
             for work in locked:
                 self._decide(work)
@@ -96,13 +96,13 @@ class Locked:
         missing = [run_id for run_id in again if run_id in by_run]
         return [by_run[run_id] for run_id in claims.existing_runs(missing)] if missing else []
 
-    def _claim(self, locked: list[Work], limit: int, rung_for: Sequence[str]) -> None:
+    def _claim(self, locked: list[Work], limit: int, notified: Sequence[str]) -> None:
         """Lock runs that are due, beside those that are locked already."""
         due: Sequence[claims.Claimed] = ()
         if limit:
             due = claims.claim_due_runs(self._worker.scope, limit, self._connection.execute)
-        elif rung_for:
-            due = claims.claim_these_runs(self._worker.scope, rung_for, self._connection.execute)
+        elif notified:
+            due = claims.claim_these_runs(self._worker.scope, notified, self._connection.execute)
         known = {work.run_id for work in locked}
         for claimed in due:
             run_id = claimed.transition.run.id
