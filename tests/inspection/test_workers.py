@@ -39,7 +39,7 @@ def test_silence_is_judged_by_the_settings(seconds: float, expected: str) -> Non
     assert liveness(silent_for(seconds, now), now) == Liveness(expected)
 
 
-def test_all_who_ask_are_told_the_same() -> None:
+def test_every_caller_gets_the_same_answer() -> None:
     now = database.now()
     for seconds in (1, 30, 90):
         histories.worker("web", seconds, heartbeat_at=now - timedelta(seconds=seconds))

@@ -129,7 +129,7 @@ class TestErase:
         api.cancel_run(run.id, force=True)
 
     def test_takes_pairs(self) -> None:
-        with pytest.raises(CommandError, match="KEY=VALUE"):
+        with pytest.raises(CommandError, match="form key=value"):
             workflows("erase", "--attribute", "customer")
 
 

@@ -123,7 +123,7 @@ def test_every_run_comes_to_its_end(upgraded: Upgraded) -> None:
     assert {shape: {key: run[key] for key in expected[shape]} for shape, run in found.items()} == expected
 
 
-def test_nobody_starts_a_run_that_was_not_to_be(upgraded: Upgraded) -> None:
+def test_no_new_run_is_started(upgraded: Upgraded) -> None:
     assert upgraded.after.keys() == upgraded.before.keys()
 
 
