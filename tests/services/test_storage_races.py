@@ -39,7 +39,7 @@ from tests.support.runs import (
 from tests.support.sessions import Session, race
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
-#: of each race; `make trials` runs a hundred
+#: of each race; `make slow` runs a hundred
 ROUNDS = int(os.environ.get("ROUNDS", "4"))
 ERROR = encode_error(ValueError("no"))
 
