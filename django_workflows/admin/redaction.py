@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from ..eventlog.events import RunCreated
 from ..inspection.text import is_secret, mask_token
 from ..models import Hook, Run
 from ..serialization.columns import decrypted
@@ -36,7 +37,7 @@ class Redactor:
 
     def event(self, type: str, text: str) -> str:
         """The data of an event. The seed of a run's random numbers is shown to nobody."""
-        if type == "run_created":
+        if type == RunCreated.type:
             text = _SEED.sub(r'\1"(not shown)"', text)
         return self(text)
 

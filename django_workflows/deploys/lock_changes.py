@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from ..authoring import registry
+from ..eventlog import events
 from ..eventlog.statuses import ACTIVE_STEP
 from ..exceptions import WorkflowError
 from ..models import Event, Run, Step
@@ -115,7 +116,7 @@ def _steps_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]
 
 def _patches_changed(workflow: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[LockDrift]:
     for patch in sorted(set(old["patches"]) - set(new["patches"])):
-        recorded = Event.objects.filter(correlation_id=f"patch:{patch}", type="patch_recorded")
+        recorded = Event.objects.filter(correlation_id=f"patch:{patch}", type=events.PatchRecorded.type)
         active = _active(workflow).filter(started_at__isnull=False)
         count = active.exclude(pk__in=recorded.values("run_id")).count()
         if count:

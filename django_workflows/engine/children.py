@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..eventlog.events import Record
+from ..eventlog.events import ChildCompleted, Record
 from ..exceptions import RunCancelledError, RunFailedError
 from ..serialization import decode_error
 from .futures import RequestFuture, value_at_once
@@ -52,7 +52,7 @@ class Child:
 
     def _outcome(self, record: Record) -> tuple[Any, BaseException | None]:
         payload = read(record)
-        if record.type == "child_completed":
+        if record.type == ChildCompleted.type:
             return payload["output"], None
         if payload["cancelled"]:
             return None, RunCancelledError(self.run_id)

@@ -20,9 +20,9 @@ from typing import Any
 
 from ..authoring.runtime import RUNTIME
 from ..authoring.workflows import Workflow
-from ..eventlog import lives
+from ..eventlog import events, lives
 from ..eventlog.commands import Command, CompleteRun, ContinueAsNew, CreateStep, EndRun, FailRun, StartChild
-from ..eventlog.events import RUN_TERMINALS, TYPES, Record
+from ..eventlog.events import RUN_TERMINALS, TYPES, Entity, Kind, Record
 from ..exceptions import CorruptedEventLogError, PayloadTooLargeError, ReplayDivergenceError, SerializationError
 from ..serialization import encode_error, size
 from ..values.attributes import merge_attributes
@@ -113,12 +113,12 @@ class Execution:
 
         Of the log's later records only tokens and children's ids are looked at beforehand.
         """
-        records = [record for record in records if record.type != "run_created"]
+        records = [record for record in records if record.type != events.RunCreated.type]
         if not records:
             return
         self._check_dense(records)
         last = records[-1].sequence
-        if self._main is None and any(record.type == "run_retried" for record in records):
+        if self._main is None and any(record.type == events.RunRetried.type for record in records):
             self.runtime.numbering.reserve(lives.reserved_ids(records))
             records = lives.effective(records)
         self.runtime.ahead.scan(records)
@@ -175,7 +175,7 @@ class Execution:
 
     def _deliver(self, record: Record) -> None:
         self.last_sequence = record.sequence
-        if record.type == "run_retried":
+        if record.type == events.RunRetried.type:
             self.stale = True
         elif record.type not in _QUIET:
             self._feed(record)
@@ -186,13 +186,13 @@ class Execution:
             raise CorruptedEventLogError(
                 f"Event {record.sequence} of {self.run_id} has a strange type, {record.type!r}."
             )
-        if record.type == "run_started":
+        if record.type == events.RunStarted.type:
             self._begin(record)
             return
         if record.is_decision:
             self._match(record)
-        if record.type in _ENDS_BY_ITSELF or (
-            record.type == "hook_disposed" and not record.is_decision
+        if record.type in _CLOSED_FROM_OUTSIDE or (
+            record.type == events.HookDisposed.type and not record.is_decision
         ):  # also when the body has ended, and its cancels wait to be written
             self.runtime.decisions.ended_by_itself(record.correlation_id)
         if settle is None or self.finished:
@@ -232,7 +232,7 @@ class Execution:
             return
         name, future = entry
         payload = read(record)
-        if record.type == "step_completed":
+        if record.type == events.StepCompleted.type:
             future.set_result(payload["output"])
         else:
             future.set_exception(step_error(name, payload["error"]))
@@ -250,9 +250,9 @@ class Execution:
         hook = self.runtime.hooks.get(record.correlation_id)
         if hook is None:
             return
-        if record.type == "hook_created":
+        if record.type == events.HookCreated.type:
             hook.created()
-        elif record.type == "hook_conflict":
+        elif record.type == events.HookConflict.type:
             hook.conflicted(record.payload["owner"])
         else:
             hook.received(read(record)["payload"])
@@ -280,7 +280,7 @@ class Execution:
             return
         self._cancelled = True
         reason = record.payload.get("reason")
-        if reason is None and record.type == "run_timed_out":
+        if reason is None and record.type == events.RunTimedOut.type:
             reason = "the run is past its deadline"
         self._main.cancel(reason)
         self._quiesce()
@@ -325,13 +325,13 @@ class Execution:
             self._match_end(head, record)
         elif head is not None and self._same(head, record):
             runtime.decisions.matched()
-        elif record.type == "patch_recorded":
+        elif record.type == events.PatchRecorded.type:
             runtime.recall_patch(record.payload["patch"])
         else:
             raise self._divergence(head, record)
 
     def _match_end(self, head: Command | None, record: Record) -> None:
-        imposed = self._cancelled or record.type == "run_cancelled" or _error_code(record) in _IMPOSED
+        imposed = self._cancelled or record.type == events.RunCancelled.type or _error_code(record) in _IMPOSED
         if not imposed and (head is None or not self._same(head, record)):
             raise self._divergence(head, record)
         self._ended = True
@@ -382,26 +382,33 @@ def _payload(command: Command) -> str | None:
 
 
 def _error_code(record: Record) -> str | None:
-    return record.payload.get("error_code") if record.type == "run_failed" else None
+    return record.payload.get("error_code") if record.type == events.RunFailed.type else None
 
 
-#: records that neither settle nor record anything the body decided
-_QUIET = frozenset({"run_created", "step_started", "step_retrying"})
-#: events after which there is nothing left to cancel or dispose
-_ENDS_BY_ITSELF = frozenset({"step_completed", "step_failed", "wait_completed", "hook_conflict"})
+#: records that neither settle nor record anything the body decided, nor begin or reopen the run
+_QUIET = frozenset(events.types_where(lambda traits: traits.kind is not Kind.DECISION and not traits.resolves)) - {
+    events.RunStarted.type,
+    events.RunRetried.type,
+}
+#: events after which there is nothing left to cancel or dispose: the body has not closed the entity itself
+_CLOSED_FROM_OUTSIDE = frozenset(
+    events.types_where(
+        lambda traits: traits.closes and traits.resolves and traits.entity in (Entity.STEP, Entity.WAIT, Entity.HOOK)
+    )
+)
 _SETTLE: dict[str, Callable[[Execution, Record], None]] = {
-    "step_completed": Execution._step_ended,
-    "step_failed": Execution._step_ended,
-    "wait_completed": Execution._wait_completed,
-    "hook_created": Execution._hook_settled,
-    "hook_conflict": Execution._hook_settled,
-    "hook_received": Execution._hook_settled,
-    "hook_disposed": Execution._hook_disposed,
-    "child_completed": Execution._child_ended,
-    "child_failed": Execution._child_ended,
-    "run_cancel_requested": Execution._end_requested,
-    "run_timed_out": Execution._end_requested,
-    "attributes_set": Execution._attributes_set,
+    events.StepCompleted.type: Execution._step_ended,
+    events.StepFailed.type: Execution._step_ended,
+    events.WaitCompleted.type: Execution._wait_completed,
+    events.HookCreated.type: Execution._hook_settled,
+    events.HookConflict.type: Execution._hook_settled,
+    events.HookReceived.type: Execution._hook_settled,
+    events.HookDisposed.type: Execution._hook_disposed,
+    events.ChildCompleted.type: Execution._child_ended,
+    events.ChildFailed.type: Execution._child_ended,
+    events.RunCancelRequested.type: Execution._end_requested,
+    events.RunTimedOut.type: Execution._end_requested,
+    events.AttributesSet.type: Execution._attributes_set,
 }
 #: events whose delivery may let the body run on
-_MAY_WAKE = frozenset({*_SETTLE, "run_started"})
+_MAY_WAKE = frozenset({*_SETTLE, events.RunStarted.type})

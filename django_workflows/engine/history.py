@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..eventlog.commands import Command, RecordPatch
-from ..eventlog.events import Record
+from ..eventlog.events import ChildStarted, HookConflict, HookCreated, PatchRecorded, Record
 from .matching import is_about
 
-_TOKENS = ("hook_created", "hook_conflict")
+_TOKENS = (HookCreated.type, HookConflict.type)
 
 
 class LookAhead:
@@ -33,7 +33,7 @@ class LookAhead:
             self._decisions.append(record)
             if record.type in _TOKENS:
                 self.tokens[record.correlation_id] = record.payload["token"]
-            elif record.type == "child_started":
+            elif record.type == ChildStarted.type:
                 self.children[record.correlation_id] = record.payload["child"]
 
     def passed(self, record: Record) -> None:
@@ -51,7 +51,7 @@ class LookAhead:
         if any(is_about(patch, record) for record in self._decisions):
             return True
         made = iter(pending)
-        rest = (record for record in self._decisions if record.type != "patch_recorded")
+        rest = (record for record in self._decisions if record.type != PatchRecorded.type)
         return all(any(is_about(command, record) for command in made) for record in rest)
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ..eventlog import commands
+from ..eventlog import commands, events
 from ..eventlog.commands import Command
 from ..eventlog.events import Record
 from ..exceptions import SerializationError
@@ -19,9 +19,9 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 def is_about(command: Command, record: Record) -> bool:
-    """Whether both are the same kind of decision on the same entity."""
-    kind, _ = _RULES.get(record.type, (None, None))
-    return kind is not None and isinstance(command, kind) and command.correlation_id == record.correlation_id
+    """Whether both are the same kind of decision on the same entity. ``record`` is one of a decision."""
+    kind, _ = _RULES[record.type]
+    return isinstance(command, kind) and command.correlation_id == record.correlation_id
 
 
 def matches(command: Command, record: Record, tokens: Collection[str] = ()) -> bool:
@@ -99,19 +99,19 @@ def _same_failure(command: commands.EndRun, record: Record, tokens: Collection[s
 
 _Rule = Callable[[Any, Record, Collection[str]], bool]
 _RULES: dict[str, tuple[type[Command], _Rule | None]] = {
-    "step_created": (commands.CreateStep, _same_step),
-    "step_cancelled": (commands.CancelStep, None),
-    "wait_created": (commands.CreateWait, _same_wait),
-    "wait_cancelled": (commands.CancelWait, None),
-    "hook_created": (commands.CreateHook, _same_hook),
-    "hook_conflict": (commands.CreateHook, _same_hook),
-    "hook_disposed": (commands.DisposeHook, None),
-    "child_started": (commands.StartChild, _same_child),
-    "attributes_set": (commands.SetAttributes, _same_attributes),
-    "patch_recorded": (commands.RecordPatch, None),
-    "run_completed": (commands.EndRun, _same_output),
-    "run_failed": (commands.EndRun, _same_failure),
-    "run_cancelled": (commands.EndRun, None),
+    events.StepCreated.type: (commands.CreateStep, _same_step),
+    events.StepCancelled.type: (commands.CancelStep, None),
+    events.WaitCreated.type: (commands.CreateWait, _same_wait),
+    events.WaitCancelled.type: (commands.CancelWait, None),
+    events.HookCreated.type: (commands.CreateHook, _same_hook),
+    events.HookConflict.type: (commands.CreateHook, _same_hook),
+    events.HookDisposed.type: (commands.DisposeHook, None),
+    events.ChildStarted.type: (commands.StartChild, _same_child),
+    events.AttributesSet.type: (commands.SetAttributes, _same_attributes),
+    events.PatchRecorded.type: (commands.RecordPatch, None),
+    events.RunCompleted.type: (commands.EndRun, _same_output),
+    events.RunFailed.type: (commands.EndRun, _same_failure),
+    events.RunCancelled.type: (commands.EndRun, None),
 }
 
 
@@ -134,30 +134,7 @@ def describe_record(record: Record) -> str:
 
 
 def _describe_record(record: Record) -> str:
-    payload, kind = record.payload, record.type
-    if kind == "step_created":
-        return _call("step", payload["name"], payload["args"], payload["kwargs"])
-    if kind == "child_started":
-        return _call("child run", payload["workflow"], payload["args"], payload["kwargs"])
-    if kind == "wait_created":
-        return _sleep(payload["due_at"])
-    if kind in ("hook_created", "hook_conflict"):
-        secret = payload.get("is_webhook", False) or _SECRET.fullmatch(payload["token"])
-        return _hook(record.correlation_id, None if secret else payload["token"])
-    if kind == "attributes_set":
-        return f"attributes {_short(payload['attributes'])}"
-    if kind == "patch_recorded":
-        return f"patched({payload['patch']!r})"
-    if kind == "run_completed":
-        return f"the end, returning {_short(payload['output'])}"
-    if kind == "run_failed":
-        return _failure(payload["error"])
-    if kind == "run_cancelled":
-        return "the end, cancelled"
-    return f"{_VERBS.get(kind, kind)} {record.correlation_id}"
-
-
-_VERBS = {"step_cancelled": "cancel of", "wait_cancelled": "cancel of", "hook_disposed": "disposal of"}
+    return _DESCRIBE_RECORD[record.type](record)
 
 
 def _call(what: str, name: str, args: Any, kwargs: Any) -> str:
@@ -190,6 +167,35 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def _withdrawal(verb: str) -> Callable[[Record], str]:
+    return lambda record: f"{verb} of {record.correlation_id}"
+
+
+def _logged_call(what: str, named: str) -> Callable[[Record], str]:
+    return lambda r: _call(what, r.payload[named], r.payload["args"], r.payload["kwargs"])
+
+
+def _logged_hook(record: Record) -> str:
+    payload = record.payload
+    secret = payload.get("is_webhook", False) or _SECRET.fullmatch(payload["token"])
+    return _hook(record.correlation_id, None if secret else payload["token"])
+
+
+_DESCRIBE_RECORD: dict[str, Callable[[Record], str]] = {
+    events.StepCreated.type: _logged_call("step", "name"),
+    events.StepCancelled.type: _withdrawal("cancel"),
+    events.WaitCreated.type: lambda r: _sleep(r.payload["due_at"]),
+    events.WaitCancelled.type: _withdrawal("cancel"),
+    events.HookCreated.type: _logged_hook,
+    events.HookConflict.type: _logged_hook,
+    events.HookDisposed.type: _withdrawal("disposal"),
+    events.ChildStarted.type: _logged_call("child run", "workflow"),
+    events.AttributesSet.type: lambda r: f"attributes {_short(r.payload['attributes'])}",
+    events.PatchRecorded.type: lambda r: f"patched({r.payload['patch']!r})",
+    events.RunCompleted.type: lambda r: f"the end, returning {_short(r.payload['output'])}",
+    events.RunFailed.type: lambda r: _failure(r.payload["error"]),
+    events.RunCancelled.type: lambda r: "the end, cancelled",
+}
 _DESCRIBE: dict[type[Command], Callable[[Any], str]] = {
     commands.CreateStep: lambda c: _encoded_call("step", c.name, c.input),
     commands.CancelStep: lambda c: f"cancel of {c.correlation_id}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .events import CREATIONS, RUN_TERMINALS, Record
+from .events import CREATIONS, RUN_TERMINALS, AttributesSet, Record, RunRetried
 
 
 def effective(records: Sequence[Record]) -> list[Record]:
@@ -13,7 +13,7 @@ def effective(records: Sequence[Record]) -> list[Record]:
     A ``run_retried`` names the sequences that it skips. The lives before it ended in a terminal event, which no longer
     holds.
     """
-    last = max((index for index, record in enumerate(records) if record.type == "run_retried"), default=-1)
+    last = max((index for index, record in enumerate(records) if record.type == RunRetried.type), default=-1)
     if last < 0:
         return list(records)
     skipped = _skipped(records)
@@ -21,7 +21,7 @@ def effective(records: Sequence[Record]) -> list[Record]:
         record
         for index, record in enumerate(records)
         if record.sequence not in skipped
-        and record.type != "run_retried"
+        and record.type != RunRetried.type
         and not (index < last and record.type in RUN_TERMINALS)
     ]
 
@@ -30,13 +30,18 @@ def reserved_ids(records: Iterable[Record]) -> frozenset[str]:
     """Correlation ids of entities that a retry left out. They stay in the tables, so they are not given out again."""
     records = list(records)
     skipped = _skipped(records)
-    named = (*CREATIONS, "attributes_set")
+    named = (*CREATIONS, AttributesSet.type)
     return frozenset(r.correlation_id for r in records if r.sequence in skipped and r.type in named)
+
+
+def skipped_by(retried: Record) -> frozenset[int]:
+    """The sequences that a ``run_retried`` leaves out."""
+    return frozenset(retried.payload.get("skipped") or ())
 
 
 def _skipped(records: Iterable[Record]) -> set[int]:
     skipped: set[int] = set()
     for record in records:
-        if record.type == "run_retried":
-            skipped.update(record.payload.get("skipped") or ())
+        if record.type == RunRetried.type:
+            skipped |= skipped_by(record)
     return skipped

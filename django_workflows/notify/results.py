@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from ..eventlog import events
 from ..eventlog.statuses import TERMINAL_RUN, RunStatus
 from ..exceptions import InAtomicBlockError, RunCancelledError, RunFailedError, RunNotFoundError
 from ..models import Run
@@ -123,6 +124,6 @@ def run_failed(run_id: str, error: dict[str, Any]) -> RunFailedError:
 
 
 def _reason(run_id: str) -> str | None:
-    event = find_last(run_id, "run_cancelled")
+    event = find_last(run_id, events.RunCancelled.type)
     reason: str | None = None if event is None else event.payload["reason"]
     return reason

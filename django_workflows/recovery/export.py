@@ -15,12 +15,14 @@ from django.db import IntegrityError
 
 from ..authoring.handles import RunHandle
 from ..authoring.registry import find_workflow
-from ..eventlog.events import RUN_TERMINALS, TYPES, Record
-from ..eventlog.fold import encoded, fold, parts
+from ..eventlog.events import TYPES, Record
+from ..eventlog.fold import Fold, fold
+from ..eventlog.records import raw_fields, reencode
 from ..eventlog.statuses import TERMINAL_RUN
 from ..exceptions import EntityConflictError, RunNotFoundError
 from ..models import Event, Hook, Run
 from ..serialization import dumps
+from ..services import creation
 from ..store import database
 from ..store.transactions import atomic, in_transaction
 from . import rebuild
@@ -28,10 +30,11 @@ from .replay_log import places_of, replay_log
 
 FORMAT = 1
 
-_COLUMNS = ("workflow", "queue", "priority", "status", "parent_id", "parent_correlation_id", "detached", "forked_from",
-            "continued_from", "code_version", "life")  # fmt: skip
+#: what the run started with and its log does not hold, or not as it is by now
+_STARTED_WITH = ("workflow", "queue", "priority", "parent_id", "parent_correlation_id", "detached", "forked_from",
+                 "continued_from")  # fmt: skip
+_COLUMNS = (*_STARTED_WITH, "status", "code_version", "life")
 _MOMENTS = ("created_at", "deadline_at", "expires_at")
-_STATUS = {"run_completed": "completed", "run_failed": "failed", "run_cancelled": "cancelled"}
 
 
 # --- out -------------------------------------------------------------------------------------------------------------
@@ -68,7 +71,7 @@ def _event(row: Event) -> dict[str, Any]:
         "correlation_id": row.correlation_id,
         "life": row.life,
         "created_at": _text(row.created_at),
-        "data": parts(row.record),
+        "data": raw_fields(row.record),
     }
     return event if row.idempotency_key is None else {**event, "idempotency_key": row.idempotency_key}
 
@@ -120,7 +123,7 @@ def records_of(history: dict[str, Any]) -> list[Record]:
             event["sequence"],
             event["type"],
             event["correlation_id"],
-            encoded(event["data"]),
+            reencode(event["data"]),
             datetime.fromisoformat(event["created_at"]),
         )
         for event in history["events"]
@@ -136,7 +139,7 @@ def replay_history(history: dict[str, Any]) -> list[str]:
     if workflow is None:
         return [f"no workflow is called {history['run']['workflow']!r} here"]
     records = records_of(history)
-    if parts(records[0]).get("erased"):
+    if raw_fields(records[0]).get("erased"):
         return []
     ended = history["run"]["status"] in TERMINAL_RUN
     return replay_log(workflow, history["id"], records, places_of(records), deadline_at=None, ended=ended)
@@ -160,14 +163,13 @@ def import_history(history: dict[str, Any], *, activate: bool = False) -> RunHan
             "(--activate) if nobody goes on with it elsewhere; to look at it, replay_history() needs no database."
         )
     folded = fold(records)
-    row = _run(history, records)
+    row = _run(history, records[0], folded)
     lives = [(event["life"], event.get("idempotency_key")) for event in history["events"]]
-    closed_at = row.completed_at
     try:
         with atomic():
-            row.save(using=database.alias(), force_insert=True)
+            row.save(force_insert=True)
             rebuild.insert_events(row.id, ((r, *live) for r, live in zip(records, lives, strict=True)))
-            rebuild.insert_entities(row, folded, closed_at=closed_at, options=history.get("hooks"))
+            rebuild.insert_entities(row, folded, history.get("hooks"))
     except IntegrityError as error:
         raise EntityConflictError(
             f"Run {row.id} cannot be imported: it, its idempotency key or one of its tokens is here already ({error})."
@@ -177,43 +179,18 @@ def import_history(history: dict[str, Any], *, activate: bool = False) -> RunHan
     return RunHandle(row.id)
 
 
-def _run(history: dict[str, Any], records: list[Record]) -> Run:
-    given, folded, created = history["run"], fold(records), parts(records[0])
-    terminal = folded.terminal
-    output, error, error_code = rebuild.output_of(terminal)
-    columns = {name: given[name] for name in _COLUMNS}
-    columns.update({name: _moment(given[name]) for name in _MOMENTS})
-    if not Run.objects.filter(pk=columns["parent_id"]).exists():
-        columns["parent_id"] = None
-    status = _STATUS[terminal.type] if terminal is not None else given["status"]
-    asked = {r.type: r.created_at for r in reversed(records) if r.type in ("run_cancel_requested", "run_timed_out")}
-    return Run(
-        **{**columns, "status": status},
-        id=history["id"],
-        input=encoded({"args": created["args"], "kwargs": created["kwargs"]}),
-        output=output,
-        error=error,
-        error_code=error_code,
-        attributes=folded.attributes,
-        idempotency_key=created["idempotency_key"],
-        seed=created["seed"],
-        started_at=None if folded.started is None else folded.started.created_at,
-        completed_at=_ended_at(records),
-        cancel_requested_at=asked.get("run_cancel_requested"),
-        timed_out_at=asked.get("run_timed_out"),
-        wake_at=None if terminal is not None else database.now(),
-        last_sequence=records[-1].sequence,
-        last_event_at=records[-1].created_at,
-    )
-
-
-def _ended_at(records: list[Record]) -> datetime | None:
-    for record in reversed(records):
-        if record.type == "run_retried":
-            return None
-        if record.type in RUN_TERMINALS:
-            return record.created_at
-    return None
+def _run(history: dict[str, Any], created: Record, folded: Fold) -> Run:
+    given = history["run"]
+    started_with = {name: given[name] for name in _STARTED_WITH}
+    if not Run.objects.filter(pk=started_with["parent_id"]).exists():
+        started_with["parent_id"] = None
+    row = creation.row_of(rebuild.new_run_of(created, id=history["id"], **started_with), database.now())
+    if folded.terminal is not None:
+        row.wake_at = None
+    columns = {**rebuild.run_columns(folded), "code_version": given["code_version"]}
+    for name, value in {**columns, **{name: _moment(given[name]) for name in _MOMENTS}}.items():
+        setattr(row, name, value)
+    return row
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -15,29 +15,30 @@ from django.db import IntegrityError
 
 from ..authoring.workflows import Workflow
 from ..eventlog import events
-from ..eventlog.events import Record
-from ..eventlog.fold import Fold, encoded, fold, parts
+from ..eventlog.events import END_REQUESTS, Record
+from ..eventlog.fold import Fold, fold
 from ..eventlog.lives import effective
-from ..eventlog.statuses import TERMINAL_RUN, RunStatus, StepStatus
+from ..eventlog.records import raw_fields
+from ..eventlog.statuses import TERMINAL_RUN, StepStatus
 from ..exceptions import EntityConflictError, RunNotFoundError
 from ..models import Event, Hook, Run
 from ..serialization import Encoded, dumps
-from ..services import steps
+from ..services import outbox, steps
 from ..services.children import current_children
 from ..services.continuation import allowed_time
-from ..services.creation import NewRun, create_runs
-from ..store.event_log import append, read
+from ..services.creation import NewRun, create_runs, row_of
+from ..store.event_log import read
 from ..store.limits import require_size
 from ..store.locking import lock_run, read_end, read_steps
 from ..store.transactions import atomic
 from ..store.transition import Transition
 from ..store.write import write
 from ..values.ids import run_id as new_run_id
-from .rebuild import insert_entities, insert_events
+from .rebuild import insert_entities, insert_events, new_run_of, run_columns
 from .replay_log import require_workflow, trace_log
 from .retry_plan import require_payloads
 
-_EFFECTS = {"step_created": "step", "child_started": "child"}
+_EFFECTS = {events.StepCreated.type: "step", events.ChildStarted.type: "child"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,9 @@ def plan_fork(run_id: str, from_step: str | None = None, input: Any = None) -> F
     folded = fold(prefix)
     kept = {key for key, step in folded.steps.items() if step.ended is not None}
     kept |= {key for key, child in folded.children.items() if child.ended is not None}
-    begun = {record.correlation_id for record in log if record.type in ("step_started", "child_started")}
+    begun = {
+        record.correlation_id for record in log if record.type in (events.StepStarted.type, events.ChildStarted.type)
+    }
     made = (record for record in effective(log) if record.type in _EFFECTS and record.correlation_id in begun)
     effects = [_effect(record) for record in made]
     return ForkPlan(
@@ -121,12 +124,12 @@ def _try_out(
 def _prefix(run_id: str, log: Sequence[Record], from_step: str | None) -> list[Record]:
     if from_step is None:
         return [log[0]]
-    created = [r for r in log if r.type == "step_created" and r.correlation_id == from_step]
+    created = [r for r in log if r.type == events.StepCreated.type and r.correlation_id == from_step]
     if not created:
-        known = ", ".join(r.correlation_id for r in log if r.type == "step_created")
+        known = ", ".join(r.correlation_id for r in log if r.type == events.StepCreated.type)
         raise EntityConflictError(f"Run {run_id} has no step {from_step!r}. Its steps: {known or 'none'}.")
     prefix = [record for record in log if record.sequence < created[0].sequence]
-    if any(record.type in ("run_cancel_requested", "run_timed_out") for record in effective(prefix)):
+    if any(record.type in END_REQUESTS for record in effective(prefix)):
         raise EntityConflictError(
             f"Run {run_id} had been asked to end before {from_step}; fork it from an earlier step."
         )
@@ -145,25 +148,16 @@ def _encode_input(workflow: Workflow[..., Any], input: Any) -> Encoded:
 
 def _created(run_id: str, original: Record, input: Encoded | None, *, keep_seed: bool) -> Record:
     """``run_created`` of the fork: at the original's time, since what is copied follows it."""
-    made = parts(original)
-    args, kwargs = (encoded(made["args"]), encoded(made["kwargs"])) if input is None else steps.split_input(input)
-    event = events.RunCreated(
-        workflow=made["workflow"],
-        args=args,
-        kwargs=kwargs,
-        queue=made["queue"],
-        priority=made["priority"],
-        attributes=encoded(made["attributes"]),
-        idempotency_key=None,
-        parent=None,
-        seed=made["seed"] if keep_seed else secrets.token_hex(16),
-        forked_from=run_id,
-    )
+    changed: dict[str, Any] = {} if input is None else {"input": input}
+    if not keep_seed:
+        changed["seed"] = secrets.token_hex(16)
+    new = new_run_of(original, idempotency_key=None, parent_id=None, continued_from="", forked_from=run_id, **changed)
+    event = new.created_event()
     return Record(1, event.type, "", event.encode(), original.created_at)
 
 
 def _effect(record: Record) -> Effect:
-    made = parts(record)
+    made = raw_fields(record)
     return Effect(_EFFECTS[record.type], record.correlation_id, made.get("name") or made["workflow"])
 
 
@@ -175,7 +169,7 @@ def fork_run(plan: ForkPlan) -> str:
     """
     source = lock_run(plan.run_id)  # so that nobody prunes or erases it meanwhile
     if plan.from_step is None:
-        return _start_afresh(source, plan)
+        return create_runs([_new_run(source, plan)], notify=True)[0]
     folded = fold(plan.log)
     fork = _insert_run(source, plan, folded)
     rows = Event.objects.filter(run_id=plan.run_id, sequence__lte=plan.events).order_by("sequence")
@@ -184,47 +178,25 @@ def fork_run(plan: ForkPlan) -> str:
     options = dict(Hook.objects.filter(run_id=plan.run_id).values_list("correlation_id", "options"))
     try:
         with atomic():
-            insert_entities(fork, folded, closed_at=None, options=options)
+            insert_entities(fork, folded, options)
     except IntegrityError:
         raise _token_taken(plan.run_id, folded) from None
     _go_on(fork, plan, folded)
     return str(fork.pk)
 
 
-def _start_afresh(source: Transition, plan: ForkPlan) -> str:
-    made, run = parts(plan.log[0]), source.run
-    new = NewRun(
-        workflow=run.workflow,
-        input=encoded({"args": made["args"], "kwargs": made["kwargs"]}),
-        queue=run.queue,
-        priority=run.priority,
-        attributes=made["attributes"],
-        timeout=allowed_time(source),
-        forked_from=run.id,
-    )
-    return create_runs([new], notify=True)[0]
+def _new_run(source: Transition, plan: ForkPlan) -> NewRun:
+    """It waits in the original's queue of today and gets the same time."""
+    run = source.run
+    return new_run_of(plan.log[0], queue=run.queue, priority=run.priority, timeout=allowed_time(source))
 
 
 def _insert_run(source: Transition, plan: ForkPlan, folded: Fold) -> Run:
-    made, timeout = parts(plan.log[0]), allowed_time(source)
-    return Run.objects.create(
-        id=new_run_id(),
-        workflow=source.run.workflow,
-        queue=source.run.queue,
-        priority=source.run.priority,
-        status=RunStatus.RUNNING,
-        input=encoded({"args": made["args"], "kwargs": made["kwargs"]}),
-        attributes=folded.attributes,
-        forked_from=source.run.id,
-        seed=made["seed"],
-        created_at=source.now,
-        started_at=None if folded.started is None else folded.started.created_at,
-        deadline_at=None if timeout is None else source.now + timeout,
-        wake_at=source.now,
-        last_sequence=plan.log[-1].sequence,
-        last_event_at=plan.log[-1].created_at,
-        life=sum(record.type == "run_retried" for record in plan.log),
-    )
+    row = row_of(_new_run(source, plan), source.now)
+    for name, value in run_columns(folded).items():
+        setattr(row, name, value)
+    row.save(force_insert=True)
+    return row
 
 
 def _go_on(fork: Run, plan: ForkPlan, folded: Fold) -> None:
@@ -251,16 +223,12 @@ def _go_on(fork: Run, plan: ForkPlan, folded: Fold) -> None:
 
 def _child_ended(transition: Transition, correlation_id: str, folded: Fold, child: Run) -> None:
     """The original's child, which both runs have, ended after what was copied."""
-    known_as = parts(folded.children[correlation_id].started)["child"]
-    status, output, error = read_end(child.pk)
-    if status == RunStatus.COMPLETED:
-        append(transition, events.ChildCompleted(known_as, output), correlation_id)
-    else:
-        append(transition, events.ChildFailed(known_as, error, status == RunStatus.CANCELLED), correlation_id)
+    known_as = raw_fields(folded.children[correlation_id].created)["child"]
+    outbox.record_child_end(transition, correlation_id, known_as, *read_end(child.pk))
 
 
 def _token_taken(run_id: str, folded: Fold) -> EntityConflictError:
-    tokens = [parts(folded.hooks[key].created)["token"] for key in folded.open_hooks]
+    tokens = [raw_fields(folded.hooks[key].created)["token"] for key in folded.open_hooks]
     owner = Hook.objects.active().filter(token__in=tokens).first()
     return EntityConflictError(
         f"The token of a hook that the fork of {run_id} would take over belongs to "

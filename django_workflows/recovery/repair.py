@@ -13,18 +13,19 @@ from typing import Any
 
 from django.db.models import Max
 
-from ..eventlog.events import Record, RunCreated
-from ..eventlog.fold import Fold, FoldedStep, encoded, fold, parts
-from ..eventlog.statuses import RunStatus, StepStatus, WaitStatus
-from ..models import Event, Hook, Outbox, Run, Step, Stream, StreamChunk, Wait
-from ..serialization import Encoded
+from ..eventlog.events import Record
+from ..eventlog.fold import Fold, fold
+from ..eventlog.records import raw_fields, reencode
+from ..models import Hook, Outbox, Run, Step, Stream, StreamChunk, Wait
+from ..serialization import dumps
 from ..services import creation, outbox
 from ..services.creation import NewRun
 from ..store import database, event_log, locking
 from ..store.transition import Transition
-from ..values import ids
+from . import rebuild
 
-_ENDS = {"run_completed": RunStatus.COMPLETED, "run_failed": RunStatus.FAILED, "run_cancelled": RunStatus.CANCELLED}
+#: columns that are not read under the lock
+_UNREAD = ("output", "error")
 
 
 def repair_run(run_id: str) -> list[str]:
@@ -42,8 +43,6 @@ def repair_run(run_id: str) -> list[str]:
         done.append("it had no event at all: run_created was written from its row")
     folded = fold(log)
     known = set(folded.steps) | set(folded.waits) | set(folded.hooks)
-    if folded.left_out is not None:
-        known |= set(folded.left_out.steps) | set(folded.left_out.waits) | set(folded.left_out.hooks)
     for model in (Step, Wait, Hook):
         done += _remove_unknown(model, run_id, known)
     done += _repair_steps(locked, folded)
@@ -51,7 +50,7 @@ def repair_run(run_id: str) -> list[str]:
     done += _repair_hooks(locked, folded)
     done += _repair_children(locked, folded)
     done += _repair_streams(run_id)
-    done += _repair_row(locked, folded, log, touched=bool(done))
+    done += _repair_row(locked, folded, touched=bool(done))
     return done
 
 
@@ -61,21 +60,22 @@ def _objects(model: Any) -> Any:
 
 def _write_created(locked: Transition) -> Record:
     row = _objects(Run).get(pk=locked.run.id)
-    event = RunCreated(
+    new = NewRun(
+        id=row.pk,
         workflow=row.workflow,
-        args=row.input["args"],
-        kwargs=row.input["kwargs"],
+        input=dumps(row.input),
         queue=row.queue,
         priority=row.priority,
         attributes=row.attributes,
         idempotency_key=row.idempotency_key,
-        parent=row.parent_id,
+        parent_id=row.parent_id,
         seed=row.seed,
-        forked_from=row.forked_from or None,
-        continued_from=row.continued_from or None,
+        forked_from=row.forked_from,
+        continued_from=row.continued_from,
     )
+    event = new.created_event()
     record = Record(1, event.type, "", event.encode(), row.created_at)
-    _objects(Event).create(run=row, sequence=1, type=event.type, data=record.data, created_at=record.created_at)
+    rebuild.insert_events(row.pk, [(record, 0, None)])
     return record
 
 
@@ -90,48 +90,14 @@ def _remove_unknown(model: Any, run_id: str, known: Iterable[str]) -> list[str]:
 # --- the run's own row -----------------------------------------------------------------------------------------------
 
 
-def _repair_row(locked: Transition, folded: Fold, log: list[Record], *, touched: bool) -> list[str]:
-    run, last, end = locked.run, log[-1], folded.terminal
-    status = RunStatus.PENDING if folded.started is None else RunStatus.RUNNING
-    if end is not None:
-        status = _ENDS[end.type]
-    expected: dict[str, Any] = {
-        "status": status,
-        "last_sequence": last.sequence,
-        "last_event_at": last.created_at,
-        "started_at": None if folded.started is None else folded.started.created_at,
-        "completed_at": None if end is None else end.created_at,
-        "attributes": folded.attributes,
-        "life": sum(record.type == "run_retried" for record in log),
-    }
-    wrong = sorted(name for name, value in expected.items() if getattr(run, name) != value)
+def _repair_row(locked: Transition, folded: Fold, *, touched: bool) -> list[str]:
+    run, expected = locked.run, rebuild.run_columns(folded)
+    wrong = sorted(name for name, value in expected.items() if name not in _UNREAD and getattr(run, name) != value)
     if not wrong and not touched:
         return []
-    if end is None:
-        expected.update(output=None, error=None, error_code="", wake_at=locked.now)
-    else:
-        said = parts(end)
-        expected["wake_at"] = None
-        expected["output"] = _payload(said.get("output"))
-        expected["error"] = _payload(said.get("error"))
-        expected["error_code"] = said.get("error_code", "run_cancelled" if end.type == "run_cancelled" else "")
-    for name, kind in (("cancel_requested_at", "run_cancel_requested"), ("timed_out_at", "run_timed_out")):
-        expected[name] = _since_retry(log, kind)
+    expected["wake_at"] = locked.now if folded.terminal is None else None
     _objects(Run).filter(pk=run.id).update(**expected)
     return [f"its row had another {', '.join(wrong)} than its log"] if wrong else []
-
-
-def _since_retry(log: list[Record], type: str) -> Any:
-    for record in reversed(log):
-        if record.type == type:
-            return record.created_at
-        if record.type == "run_retried":
-            return None
-    return None
-
-
-def _payload(value: Any) -> Encoded | None:
-    return None if value is None else encoded(value)
 
 
 # --- entities --------------------------------------------------------------------------------------------------------
@@ -141,75 +107,28 @@ def _repair_steps(locked: Transition, folded: Fold) -> list[str]:
     rows = {row.correlation_id: row for row in _objects(Step).filter(run_id=locked.run.id)}
     done = []
     for name, step in folded.steps.items():
-        columns = _step_columns(step, folded)
+        columns = rebuild.step_columns(step)
         row = rows.get(name)
         if row is None:
-            created = parts(step.created)
-            _objects(Step).create(
-                id=ids.step_id(),
-                run_id=locked.run.id,
-                correlation_id=name,
-                name=created["name"],
-                input=encoded({"args": created["args"], "kwargs": created["kwargs"]}),
-                queue=created["queue"],
-                priority=locked.run.priority,
-                created_at=step.created.created_at,
-                **columns,
-            )
+            rebuild.new_step(locked.run, name, step).save(force_insert=True)
             done.append(f"{name} had an event and no row")
-        elif (row.status, row.attempt) != (columns["status"], columns["attempt"]) and not _is_reopened(row, folded):
+        elif (row.status, row.attempt) != (columns["status"], columns["attempt"]):
             _objects(Step).filter(pk=row.pk).update(**columns)
             done.append(f"{name} was {row.status} ({row.attempt} attempts), its log says {columns['status']}")
     return done
-
-
-def _is_reopened(row: Step, folded: Fold) -> bool:
-    """A retry of the run puts its failed step back to pending; what the step was before is not in the kept log."""
-    return folded.left_out is not None and row.status == StepStatus.PENDING
-
-
-def _step_columns(step: FoldedStep, folded: Fold) -> dict[str, Any]:
-    status, completed_at = step.status, None if step.ended is None else step.ended.created_at
-    if status == StepStatus.PENDING and folded.terminal is not None:
-        status, completed_at = StepStatus.CANCELLED, folded.terminal.created_at
-    output = parts(step.ended)["output"] if step.ended is not None and step.ended.type == "step_completed" else None
-    has_output = step.ended is not None and step.ended.type == "step_completed"
-    return {
-        "status": status,
-        "attempt": step.attempt,
-        "failures": step.failures,
-        "losses": step.losses,
-        "worker_id": step.worker,
-        "output": encoded(output) if has_output else None,
-        "error": None if step.failed is None else encoded(parts(step.failed)["error"]),
-        "available_at": step.available_at or step.created.created_at,
-        "started_at": step.started_at,
-        "completed_at": completed_at,
-    }
 
 
 def _repair_waits(locked: Transition, folded: Fold) -> list[str]:
     rows = {row.correlation_id: row for row in _objects(Wait).filter(run_id=locked.run.id)}
     done = []
     for name, wait in folded.waits.items():
-        status, completed_at = wait.status, wait.completed_at
-        if status == WaitStatus.WAITING and folded.terminal is not None:
-            status, completed_at = WaitStatus.CANCELLED, folded.terminal.created_at
         row = rows.get(name)
         if row is None:
-            _objects(Wait).create(
-                id=ids.wait_id(),
-                run_id=locked.run.id,
-                correlation_id=name,
-                status=status,
-                due_at=wait.created.payload["due_at"],
-                created_at=wait.created.created_at,
-                completed_at=completed_at,
-            )
+            rebuild.new_wait(locked.run, name, wait).save(force_insert=True)
             done.append(f"{name} had an event and no row")
-        elif row.status != status:
-            _objects(Wait).filter(pk=row.pk).update(status=status, completed_at=completed_at)
-            done.append(f"{name} was {row.status}, its log says {status}")
+        elif row.status != wait.status:
+            _objects(Wait).filter(pk=row.pk).update(**rebuild.wait_columns(wait))
+            done.append(f"{name} was {row.status}, its log says {wait.status}")
     return done
 
 
@@ -217,28 +136,16 @@ def _repair_hooks(locked: Transition, folded: Fold) -> list[str]:
     rows = {row.correlation_id: row for row in _objects(Hook).filter(run_id=locked.run.id)}
     done = []
     for name, hook in folded.hooks.items():
-        disposed_at = hook.disposed_at
-        if disposed_at is None and folded.terminal is not None:
-            disposed_at = folded.terminal.created_at
-        row, created = rows.get(name), parts(hook.created)
-        if disposed_at is None and (owner := _other_owner(locked, created["token"])):
+        wanted = rebuild.new_hook(locked.run, name, hook)
+        if wanted.disposed_at is None and (owner := _other_owner(locked, wanted.token)):
             done.append(f"{name} cannot have its token back: {owner} has won it meanwhile")
-            disposed_at = locked.now
+            wanted.disposed_at = locked.now
+        row = rows.get(name)
         if row is None:
-            _objects(Hook).create(
-                id=ids.hook_id(),
-                run_id=locked.run.id,
-                correlation_id=name,
-                token=created["token"],
-                is_webhook=created["is_webhook"],
-                metadata=encoded(created["metadata"]),
-                options=None,
-                created_at=hook.created.created_at,
-                disposed_at=disposed_at,
-            )
+            wanted.save(force_insert=True)
             done.append(f"{name} had an event and no row")
-        elif (row.disposed_at is None) != (disposed_at is None):
-            _objects(Hook).filter(pk=row.pk).update(disposed_at=disposed_at)
+        elif (row.disposed_at is None) != (wanted.disposed_at is None):
+            _objects(Hook).filter(pk=row.pk).update(disposed_at=wanted.disposed_at)
             done.append(f"{name} was {'active' if row.disposed_at is None else 'disposed'} against its log")
     return done
 
@@ -257,7 +164,7 @@ def _repair_children(locked: Transition, folded: Fold) -> list[str]:
     for name, child in folded.children.items():
         if child.ended is not None or folded.terminal is not None:
             continue
-        said = parts(child.started)
+        said = raw_fields(child.created)
         row = _objects(Run).filter(pk=said["child"]).first()
         if row is None:
             creation.create_runs(
@@ -265,7 +172,7 @@ def _repair_children(locked: Transition, folded: Fold) -> list[str]:
                     NewRun(
                         id=said["child"],
                         workflow=said["workflow"],
-                        input=encoded({"args": said["args"], "kwargs": said["kwargs"]}),
+                        input=reencode({"args": said["args"], "kwargs": said["kwargs"]}),
                         queue=locked.run.queue,
                         parent_id=locked.run.id,
                         parent_correlation_id=name,

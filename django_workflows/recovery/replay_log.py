@@ -15,6 +15,7 @@ from ..authoring.registry import find_workflow
 from ..authoring.workflows import Workflow
 from ..engine import Execution, ExecutionSettings
 from ..engine.tracing import Trace, trace
+from ..eventlog import events
 from ..eventlog.events import Record
 from ..exceptions import CorruptedEventLogError, EntityConflictError, ReplayDivergenceError
 from ..store import orm_guard
@@ -73,7 +74,7 @@ def replay_log(
     def fresh() -> Execution:
         return Execution(workflow, records[0], run_id=run_id, deadline_at=deadline_at, settings=execution_settings())
 
-    retried = any(record.type == "run_retried" for record in records)
+    retried = any(record.type == events.RunRetried.type for record in records)
     for place in [WHOLE] if retried else places:  # only a whole log can be replayed past a retry
         what = _replay_cut(fresh, records, place, ended=ended)
         if what:

@@ -9,9 +9,8 @@ from collections.abc import Collection
 
 from django.db import IntegrityError
 
-from ..eventlog import events
 from ..eventlog.fold import Fold, fold
-from ..eventlog.statuses import TERMINAL_RUN, TERMINAL_STEP, RunStatus, StepStatus, WaitStatus
+from ..eventlog.statuses import TERMINAL_RUN, TERMINAL_STEP, StepStatus, WaitStatus
 from ..exceptions import EntityConflictError, FenceConflictError
 from ..models import Hook, Outbox
 from ..services import outbox
@@ -21,7 +20,7 @@ from ..store.event_log import append
 from ..store.locking import read_all_steps, read_all_waits
 from ..store.transactions import atomic
 from ..store.transition import Transition
-from .retry_plan import RetryPlan, plan_retry, require_failed
+from .retry_plan import RetryPlan, plan_retry, require_failed, run_retried
 
 __all__ = ["RetryPlan", "plan_retry", "retry_run"]
 
@@ -40,9 +39,9 @@ def retry_run(transition: Transition, plan: RetryPlan) -> None:
     folded = fold(plan.log)
     timeout = allowed_time(transition)
     run.life += 1
-    append(transition, events.RunRetried(list(plan.skipped)))
+    append(transition, run_retried(plan.skipped))
     run.deadline_at = None if timeout is None else transition.now + timeout  # the same time again, from now
-    run.status = RunStatus.RUNNING if folded.started is not None else RunStatus.PENDING
+    run.status = folded.status
     run.attributes = folded.attributes
     run.output = run.error = run.completed_at = run.expires_at = run.timed_out_at = None
     run.error_code = ""

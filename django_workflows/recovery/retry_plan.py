@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..engine.tracing import Trace
-from ..eventlog.events import RUN_TERMINALS, Record, RunRetried
-from ..eventlog.fold import parts
+from ..eventlog import events
+from ..eventlog.events import CREATIONS, RUN_TERMINALS, Record
 from ..eventlog.lives import effective
+from ..eventlog.records import raw_fields
 from ..eventlog.statuses import RunStatus
 from ..exceptions import CorruptedEventLogError, EntityConflictError, RunNotFoundError
 from ..models import Run
@@ -22,8 +23,7 @@ from ..services.children import current_children
 from ..store.event_log import read
 from .replay_log import require_workflow, trace_log
 
-_FAILURES = ("step_failed", "child_failed", "run_timed_out")
-_CREATES = frozenset({"step_created", "wait_created", "hook_created", "hook_conflict", "child_started"})
+_FAILURES = (events.StepFailed.type, events.ChildFailed.type, events.RunTimedOut.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def plan_retry(run_id: str) -> RetryPlan:
         run_id=run_id,
         expected_sequence=log[-1].sequence,
         skipped=tuple(sorted(skipped)),
-        steps=tuple(r.correlation_id for r in again if r.type == "step_failed"),
-        children=_failed_children(run_id, [r.correlation_id for r in again if r.type == "child_failed"]),
+        steps=tuple(r.correlation_id for r in again if r.type == events.StepFailed.type),
+        children=_failed_children(run_id, [r.correlation_id for r in again if r.type == events.ChildFailed.type]),
         log=candidate,
     )
 
@@ -108,14 +108,19 @@ def require_failed(run_id: str, status: str) -> None:
 
 def require_payloads(created: Record, run_id: str) -> None:
     """Raise EntityConflictError for a run whose payloads were erased."""
-    if parts(created).get("erased"):
+    if raw_fields(created).get("erased"):
         raise EntityConflictError(f"The payloads of run {run_id} were erased; nothing can go on from them.")
+
+
+def run_retried(skipped: Iterable[int]) -> events.RunRetried:
+    """The event that a retry records, planned or done."""
+    return events.RunRetried(sorted(skipped))
 
 
 def _retried(log: Sequence[Record], skipped: Iterable[int]) -> list[Record]:
     last = log[-1]
-    data = RunRetried(sorted(skipped)).encode()
-    return [*log, Record(last.sequence + 1, RunRetried.type, "", data, last.created_at)]
+    event = run_retried(skipped)
+    return [*log, Record(last.sequence + 1, event.type, "", event.encode(), last.created_at)]
 
 
 class _Search:
@@ -125,7 +130,7 @@ class _Search:
         self._records = effective(log)
         self._trace = trace
         self._by_sequence = {record.sequence: record for record in self._records}
-        self._created = {r.correlation_id: r for r in self._records if r.type in _CREATES}
+        self._created = {r.correlation_id: r for r in self._records if r.type in CREATIONS}
         terminal = next((record for record in reversed(self._records) if record.type in RUN_TERMINALS), None)
         if terminal is None:
             raise CorruptedEventLogError(f"Run {run_id} has failed, but its log has no end; run `workflows verify`.")
@@ -141,20 +146,20 @@ class _Search:
         ended = self._trace.end_cause or self.terminal.sequence
         candidates = self._shown()
         direct = self._by_sequence.get(self._trace.end_cause or 0)
-        if parts(self.terminal)["error_code"] == "run_timeout":
-            direct = next((r for r in reversed(self._records) if r.type == "run_timed_out"), direct)
+        if raw_fields(self.terminal)["error_code"] == "run_timeout":
+            direct = next((r for r in reversed(self._records) if r.type == events.RunTimedOut.type), direct)
             candidates = {}
         if direct is not None and direct.type in _FAILURES:
             candidates[direct.sequence] = direct
         handled = {sequence for record in candidates.values() for sequence in self._ancestors(record)}
         for record in self._records:
-            if record.type == "step_failed" and record.sequence > ended:
+            if record.type == events.StepFailed.type and record.sequence > ended:
                 candidates[record.sequence] = record
         return [record for sequence, record in sorted(candidates.items()) if sequence not in handled]
 
     def _shown(self) -> dict[int, Record]:
         """Failures that occur in the traceback of the run's error; of equal ones the last."""
-        text = _plain(parts(self.terminal)["error"]["traceback"])
+        text = _plain(raw_fields(self.terminal)["error"]["traceback"])
         found: dict[str, Record] = {}
         for record in self._records:
             mark = _mark(record)
@@ -182,7 +187,7 @@ class _Search:
         for record in self._records:
             if record.is_decision and self._trace.causes.get(record.sequence) in skipped:
                 skipped.add(record.sequence)
-                if record.type in _CREATES:
+                if record.type in CREATIONS:
                     gone.add(record.correlation_id)
             elif record.correlation_id in gone:
                 skipped.add(record.sequence)
@@ -191,7 +196,7 @@ class _Search:
     def decided_from(self, sequence: int) -> set[int]:
         """All decisions from this event on, and what came of them."""
         late = [r for r in self._records if r.sequence >= sequence and r.is_decision]
-        gone = {record.correlation_id for record in late if record.type in _CREATES}
+        gone = {record.correlation_id for record in late if record.type in CREATIONS}
         arrived = (r.sequence for r in self._records if r.correlation_id in gone)
         return {record.sequence for record in late} | set(arrived)
 
@@ -203,11 +208,11 @@ class _Search:
 
 def _mark(record: Record) -> str:
     """What a run's traceback shows if this failure is part of its error."""
-    if record.type == "step_failed":
-        error = parts(record)["error"]
+    if record.type == events.StepFailed.type:
+        error = raw_fields(record)["error"]
         return _plain(error["traceback"] or error["message"])
-    if record.type == "child_failed":
-        return str(parts(record)["child"])
+    if record.type == events.ChildFailed.type:
+        return str(raw_fields(record)["child"])
     return ""
 
 

@@ -8,6 +8,7 @@ from django.db.models import Model
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from ..eventlog import events
 from ..models import Event, Hook, Step, Wait
 from ..serialization.columns import with_raw
 from . import filters, serializers
@@ -58,7 +59,7 @@ class EntityList(ApiView):
 
 
 class StepList(EntityList):
-    model, creation, answer = Step, "step_created", serializers.StepAnswer
+    model, creation, answer = Step, events.StepCreated.type, serializers.StepAnswer
     serializer_class = serializers.StepAnswer
 
     @extend_schema(
@@ -72,7 +73,7 @@ class StepList(EntityList):
 
 
 class HookList(EntityList):
-    model, creation, answer = Hook, "hook_created", serializers.HookAnswer
+    model, creation, answer = Hook, events.HookCreated.type, serializers.HookAnswer
     serializer_class = serializers.HookAnswer
 
     @extend_schema(
@@ -86,7 +87,7 @@ class HookList(EntityList):
 
 
 class WaitList(EntityList):
-    model, creation, answer = Wait, "wait_created", serializers.WaitAnswer
+    model, creation, answer = Wait, events.WaitCreated.type, serializers.WaitAnswer
     serializer_class = serializers.WaitAnswer
 
     @extend_schema(

@@ -46,11 +46,6 @@ class NewRun:
     id: str = field(default_factory=run_id)
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
 
-    def __post_init__(self) -> None:
-        limit = conf.settings.MAX_PAYLOAD_BYTES
-        if len(self.input) > limit:
-            raise PayloadTooLargeError(len(self.input), limit)
-
     def created_event(self) -> events.RunCreated:
         args, kwargs = split_input(self.input)
         return events.RunCreated(
@@ -92,7 +87,7 @@ WITH run AS (
     RETURNING id, created_at
 )
 INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
-SELECT id, 1, 'run_created', '', %s, 0, created_at FROM run
+SELECT id, 1, '{type}', '', %s, 0, created_at FROM run
 RETURNING run_id{notify}
 """
 
@@ -117,7 +112,7 @@ WITH clock AS (SELECT {now} AS now), new AS (
     RETURNING id
 ), event AS (
     INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
-    SELECT run.id, 1, 'run_created', '', new.data, 0, clock.now FROM run JOIN new USING (id), clock
+    SELECT run.id, 1, '{type}', '', new.data, 0, clock.now FROM run JOIN new USING (id), clock
 )
 SELECT run.id{notify} FROM run
 """
@@ -131,7 +126,12 @@ def create_runs(runs: Sequence[NewRun], *, notify: bool = False) -> list[str]:
 
     Raises:
         EntityConflictError: another run of the workflow has the idempotency key, with other arguments.
+        PayloadTooLargeError: the input of one of them is larger than ``MAX_PAYLOAD_BYTES``.
     """
+    limit = conf.settings.MAX_PAYLOAD_BYTES
+    for run in runs:
+        if len(run.input) > limit:
+            raise PayloadTooLargeError(len(run.input), limit)
     ids: list[str] = []
     # One statement needs no transaction of its own; an error that the caller catches must not spoil the caller's.
     many = len(runs) > _BATCH or (len(runs) > 1 and any(run.idempotency_key is not None for run in runs))
@@ -162,14 +162,20 @@ def _one_statement(run: NewRun, notice: str) -> tuple[str, list[Any]]:
         deadline_at = f"{wake_at} + %s"
         times += [*delay, run.timeout]
     *values, data = (column[0] for name, column in _columns([run]).items() if name not in _TIMES)
-    text = _INSERT_ONE.format(now=now, wake_at=wake_at, deadline_at=deadline_at, notify=notice.format(payload="run_id"))
+    text = _INSERT_ONE.format(
+        now=now,
+        wake_at=wake_at,
+        deadline_at=deadline_at,
+        type=events.RunCreated.type,
+        notify=notice.format(payload="run_id"),
+    )
     return text, [*values, *times, data]
 
 
 def _many_statement(runs: Sequence[NewRun], notice: str) -> tuple[str, list[Any]]:
-    return _INSERT_MANY.format(now=database.sql_now(), notify=notice.format(payload="''")), list(
-        _columns(runs).values()
-    )
+    notice = notice.format(payload="''")
+    text = _INSERT_MANY.format(now=database.sql_now(), type=events.RunCreated.type, notify=notice)
+    return text, list(_columns(runs).values())
 
 
 _TIMES = ("delay", "not_before", "timeout")
@@ -209,7 +215,7 @@ def _insert_orm(runs: Sequence[NewRun], notify: bool) -> set[str]:
             if run.idempotency_key is None or key not in seen:
                 new.append(run)
                 seen.add(key)
-        Run.objects.bulk_create([_run(run, now) for run in new])
+        Run.objects.bulk_create([row_of(run, now) for run in new])
         Event.objects.bulk_create([_event(run, now) for run in new])
     return {run.id for run in new}
 
@@ -222,7 +228,8 @@ def _taken_keys(runs: Sequence[NewRun]) -> set[tuple[str, str | None]]:
     return set(rows.values_list("workflow", "idempotency_key"))
 
 
-def _run(run: NewRun, now: datetime) -> Run:
+def row_of(run: NewRun, now: datetime) -> Run:
+    """The row of a run that is created at ``now``, not saved yet."""
     return Run(
         id=run.id,
         workflow=run.workflow,
@@ -247,7 +254,9 @@ def _run(run: NewRun, now: datetime) -> Run:
 
 
 def _event(run: NewRun, now: datetime) -> Event:
-    return Event(run_id=run.id, sequence=1, type="run_created", data=run.created_event().encode(), created_at=now)
+    return Event(
+        run_id=run.id, sequence=1, type=events.RunCreated.type, data=run.created_event().encode(), created_at=now
+    )
 
 
 def _existing(run: NewRun) -> str:

@@ -43,6 +43,11 @@ def _create_hook(transition: Transition, command: commands.CreateHook) -> None:
     )
 
 
+def record_patch(transition: Transition, command: commands.RecordPatch) -> None:
+    """The body went the new way at a ``patched()``."""
+    append(transition, events.PatchRecorded(command.patch), command.correlation_id)
+
+
 _VERBS: dict[type[Command], Callable[[Transition, Any], Any]] = {
     commands.CreateStep: _create_step,
     commands.CancelStep: _cancel_step,
@@ -52,7 +57,7 @@ _VERBS: dict[type[Command], Callable[[Transition, Any], Any]] = {
     commands.DisposeHook: lambda t, c: hooks.dispose_hook(t, c.correlation_id),
     commands.StartChild: children.start_child,
     commands.SetAttributes: lambda t, c: attributes.set_attributes(t, c.attributes, c.correlation_id, limit=False),
-    commands.RecordPatch: lambda t, c: append(t, events.PatchRecorded(c.patch), c.correlation_id),
+    commands.RecordPatch: record_patch,
     commands.CompleteRun: runs.end_run,
     commands.FailRun: runs.end_run,
     commands.ContinueAsNew: continue_as_new,

@@ -106,13 +106,17 @@ def receive_hook(
             return found
     record = append(
         transition,
-        events.HookReceived(payload, idempotency_key),
+        _received(payload, idempotency_key),
         hook.correlation_id,
         idempotency_key=idempotency_key,
     )
     run.wake_at = transition.now
     transition.wake.add(run.id)
     return _event(run.id, record, idempotency_key)
+
+
+def _received(payload: Encoded, idempotency_key: str | None) -> events.HookReceived:
+    return events.HookReceived(payload, idempotency_key)
 
 
 #: The run is locked first and then its hook, as everywhere. Both are looked at again once their locks are ours, so that the
@@ -129,7 +133,7 @@ WITH locked AS MATERIALIZED (
     RETURNING r.id, r.last_sequence, r.last_event_at, r.life, mine.correlation_id
 )
 INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
-SELECT id, last_sequence, 'hook_received', correlation_id, %s, life, last_event_at FROM run
+SELECT id, last_sequence, '{type}', correlation_id, %s, life, last_event_at FROM run
 RETURNING run_id, sequence, correlation_id, created_at{notify}
 """
 
@@ -139,9 +143,9 @@ def receive_at_once(token: str, payload: Encoded) -> EventModel | None:
 
     None: there is no such hook, or it has options.
     """
-    data = events.HookReceived(payload, None).encode()
+    data = _received(payload, None).encode()
     notice = f", pg_notify('{database.WORK}', run_id)" if conf.settings.LISTEN else ""
-    text = _RECEIVE.format(now=database.sql_now(), notify=notice)
+    text = _RECEIVE.format(now=database.sql_now(), type=events.HookReceived.type, notify=notice)
     for run_id, sequence, correlation_id, created_at, *_ in database.execute(text, [token, encrypt(data)]):
         record = Record(sequence, events.HookReceived.type, correlation_id, data, database.aware(created_at))
         return _event(run_id, record, None)
@@ -170,7 +174,7 @@ def dispose_hook(transition: Transition, correlation_id: str) -> bool:
     if hook is None:
         return False
     _dispose(transition, [hook])
-    append(transition, events.HookDisposed(), correlation_id)
+    _record_disposal(transition, correlation_id)
     return True
 
 
@@ -180,9 +184,13 @@ def dispose_by_token(transition: Transition, token: str) -> None:
     if hook is None or transition.run.ended:
         raise HookNotFoundError("No active hook has this token; it was disposed, or its run has ended.")
     Hook.objects.filter(pk=hook.pk).update(disposed_at=transition.now)
-    append(transition, events.HookDisposed(outside=True), hook.correlation_id)
+    _record_disposal(transition, hook.correlation_id, outside=True)
     transition.run.wake_at = transition.now
     transition.wake.add(transition.run.id)
+
+
+def _record_disposal(transition: Transition, correlation_id: str, *, outside: bool | None = None) -> None:
+    append(transition, events.HookDisposed(outside), correlation_id)
 
 
 def drop_hooks(transition: Transition) -> None:

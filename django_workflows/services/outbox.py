@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from ..eventlog import events
-from ..eventlog.fold import encoded
+from ..eventlog.records import reencode
 from ..eventlog.statuses import RunStatus
 from ..models import Event, Outbox, Run
 from ..serialization import Encoded, dumps
@@ -129,14 +129,27 @@ def _lock_ends(pks: Sequence[int]) -> list[_End]:
 
 
 def _record_end(parent: Transition, end: _End) -> None:
-    payload, child_id = end.payload, _known_as(end)
-    if payload["status"] == RunStatus.COMPLETED:
-        event: events.Event = events.ChildCompleted(child_id, encoded(payload["output"]))
-    else:
-        event = events.ChildFailed(child_id, encoded(payload["error"]), payload["status"] == RunStatus.CANCELLED)
-    append(parent, event, end.correlation_id)
+    payload = end.payload
+    output, error = reencode(payload["output"]), reencode(payload["error"])
+    record_child_end(parent, end.correlation_id, _known_as(end), payload["status"], output, error)
     parent.run.wake_at = parent.now
     parent.wake.add(parent.run.id)
+
+
+def record_child_end(
+    parent: Transition,
+    correlation_id: str,
+    child_id: str,
+    status: str,
+    output: Encoded | None,
+    error: Encoded | None,
+) -> None:
+    """Record ``child_completed`` or ``child_failed``. ``child_id``: as the parent's body knows the child."""
+    if status == RunStatus.COMPLETED:
+        event: events.Event = events.ChildCompleted(child_id, output)
+    else:
+        event = events.ChildFailed(child_id, error, status == RunStatus.CANCELLED)
+    append(parent, event, correlation_id)
 
 
 def _recorded(parents: Mapping[str, Transition], ends: Sequence[_End]) -> set[tuple[str, str]]:

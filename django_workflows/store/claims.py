@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db.models import Min, Q
 
+from ..eventlog import events
 from ..eventlog.events import Record
 from ..eventlog.statuses import StepStatus
 from ..models import Outbox, Run, Schedule, Step, Worker
@@ -128,7 +129,7 @@ def _claimed(row: Sequence[Any]) -> Claimed:
     transition = _transition(columns)
     log = None
     if created is not None:
-        log = [Record(1, "run_created", "", decrypt(created), transition.run.created_at)]
+        log = [Record(1, events.RunCreated.type, "", decrypt(created), transition.run.created_at)]
     return Claimed(transition, log)
 
 

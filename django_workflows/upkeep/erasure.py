@@ -8,11 +8,13 @@ know.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..eventlog.events import Record
-from ..eventlog.fold import encoded, parts
+from ..eventlog.events import TYPES, Record, RunCreated, Shape
+from ..eventlog.fold import CHANGE_ATTRIBUTES, attributes_of
+from ..eventlog.records import raw_fields, reencode
 from ..eventlog.statuses import TERMINAL_RUN
 from ..exceptions import RunNotActiveError, RunNotFoundError
 from ..models import Event, Hook, Outbox, Run, Step, StreamChunk, WebhookCall
@@ -89,13 +91,15 @@ def erase_run(run_id: str) -> None:
     if not run.ended or Outbox.objects.filter(run_id=run_id).exists():
         raise RunNotActiveError(run_id, run.status)
     _erase_events(run_id, Event.objects.filter(run_id=run_id).order_by("sequence"))
-    for step in Step.objects.filter(run_id=run_id).only("pk").order_by("pk"):
-        _erase_row(Step, step.pk)
-    Hook.objects.filter(run_id=run_id).update(token=ERASED, metadata=ERASED, options={})
+    _erase_row(Run, run_id)
+    for model in (Step, Hook):
+        for pk in model._default_manager.filter(run_id=run_id).order_by("pk").values_list("pk", flat=True):
+            _erase_row(model, pk)
+    Hook.objects.filter(run_id=run_id).update(token=ERASED)
+    Hook.objects.filter(run_id=run_id).exclude(options=None).update(options={})
     StreamChunk.objects.filter(run_id=run_id).update(data=ERASED)
     WebhookCall.objects.filter(run_id=run_id).exclude(response=None).update(response=ERASED)
-    _erase_row(Run, run_id)
-    Run.objects.filter(pk=run_id).update(attributes=dict.fromkeys(run.attributes, ERASED))
+    Run.objects.filter(pk=run_id).update(attributes=_erased_attributes(run_id))
     if run.parent_id is not None:
         _erase_in_parent(run.parent_id, run.parent_correlation_id)
 
@@ -109,17 +113,24 @@ def _erase_in_parent(parent_id: str, correlation_id: str) -> None:
         _mark_erased(rows.filter(sequence=1).get())
 
 
-def _erase_row(model: type[Run | Step], pk: str) -> None:
-    """The payload columns, whatever classes their values name; what is NULL stays NULL."""
+def _erase_row(model: type[Run | Step | Hook], pk: str) -> None:
+    """The payload columns, whatever classes their values name; what is NULL, or holds null, stays so."""
+    columns = _COLUMNS[model]
     rows = model._default_manager.filter(pk=pk)
-    raw = rows.annotate(**stored(*_COLUMNS))
+    raw = rows.annotate(**stored(*columns))
     changes = {}
-    for name, text in zip(_COLUMNS, raw.values_list(*(f"raw_{name}" for name in _COLUMNS)).get(), strict=True):
+    for name, text in zip(columns, raw.values_list(*(f"raw_{name}" for name in columns)).get(), strict=True):
         value = None if text is None else json.loads(decrypt(text))
         if value is not None:
-            changes[name] = encoded(_COLUMNS[name](value))
+            changes[name] = reencode(columns[name](value))
     if changes:
         rows.update(**changes)
+
+
+def _erased_attributes(run_id: str) -> dict[str, str]:
+    """The run's attributes as its erased log has them."""
+    rows = Event.objects.filter(run_id=run_id, type__in=CHANGE_ATTRIBUTES).order_by("sequence")
+    return attributes_of([event.record for event in rows])
 
 
 def _erase_events(run_id: str, rows: Any) -> None:
@@ -135,24 +146,28 @@ def _erase_events(run_id: str, rows: Any) -> None:
 
 
 def _mark_erased(created: Event) -> None:
-    made = {**parts(created.record), "erased": True}
-    Event.objects.filter(pk=created.pk).update(data=encoded(made))
+    made = {**raw_fields(created.record), "erased": True}
+    Event.objects.filter(pk=created.pk).update(data=reencode(made))
 
 
 def _erase_data(record: Record) -> str:
-    found = parts(record)
-    for name in found:
-        erase_field = _ERASE_FIELD.get(name)
-        if erase_field is not None and found[name] is not None:
-            found[name] = erase_field(found[name])
-    if record.type == "run_created":
+    """What no event of this version declares, a newer one has written; it counts as personal."""
+    found = raw_fields(record)
+    declared = TYPES[record.type].fields if record.type in TYPES else {}
+    for name, value in found.items():
+        shape = declared[name].personal if name in declared else Shape.VALUE
+        if shape is not None and value is not None:
+            found[name] = _ERASE[shape](value)
+    if record.type == RunCreated.type:
         found["erased"] = True
-    return encoded(found)
+    return reencode(found)
 
 
-def _erase_error(error: Any) -> Any:
-    """The class of an error says what kind of thing went wrong, and stays; what it says goes."""
-    return {"type": error["type"], "message": ERASED, "args": [], "traceback": "", "cause": None}
+# --- what erasing leaves of a value, by its shape --------------------------------------------------------------------
+
+
+def _erase_value(value: Any) -> Any:
+    return ERASED
 
 
 def _erase_args(args: Any) -> Any:
@@ -165,27 +180,26 @@ def _erase_mapping(mapping: Any) -> Any:
     return {key: None if value is None else ERASED for key, value in mapping.items()}
 
 
-def _erase_value(value: Any) -> Any:
-    return ERASED
+def _erase_error(error: Any) -> Any:
+    """The class of an error says what kind of thing went wrong, and stays; what it says goes."""
+    return {"type": error["type"], "message": ERASED, "args": [], "traceback": "", "cause": None}
 
 
-#: fields of events that hold what people put in
-_ERASE_FIELD = {
-    "args": _erase_args,
-    "kwargs": _erase_mapping,
-    "attributes": _erase_mapping,
-    "error": _erase_error,
-    "output": _erase_value,
-    "payload": _erase_value,
-    "metadata": _erase_value,
-    "token": _erase_value,
-    "reason": _erase_value,
+def _erase_call(input: Any) -> Any:
+    return {"args": _erase_args(input["args"]), "kwargs": _erase_mapping(input["kwargs"])}
+
+
+_ERASE: dict[Shape, Callable[[Any], Any]] = {
+    Shape.VALUE: _erase_value,
+    Shape.TEXT: _erase_value,
+    Shape.TOKEN: _erase_value,
+    Shape.ARGS: _erase_args,
+    Shape.MAPPING: _erase_mapping,
+    Shape.ERROR: _erase_error,
 }
-
-
-def _erase_input(value: Any) -> Any:
-    return {"args": _erase_args(value["args"]), "kwargs": _erase_mapping(value["kwargs"])}
-
-
-#: columns of runs and steps that do
-_COLUMNS = {"input": _erase_input, "output": _erase_value, "error": _erase_error}
+#: payload columns of rows, which hold the same values
+_COLUMNS: dict[type[Run | Step | Hook], dict[str, Callable[[Any], Any]]] = {
+    Run: {"input": _erase_call, "output": _erase_value, "error": _erase_error},
+    Step: {"input": _erase_call, "output": _erase_value, "error": _erase_error},
+    Hook: {"metadata": _erase_value},
+}

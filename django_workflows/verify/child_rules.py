@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from .. import conf
+from ..eventlog import events
 from ..inspection.workers import OVERDUE_AFTER
 from ..models import Outbox, Run
 from ..services.children import current_children
@@ -15,7 +16,7 @@ from .violation import LoggedEvent, Subject, Violation
 
 def check_news(subject: Subject) -> Iterator[Violation]:
     """Rule 6: the end of a child in its parent's log is the one in the child's row."""
-    told = {event.record.payload["child"]: event for event in subject.created("child_completed", "child_failed")}
+    told = {event.record.payload["child"]: event for event in subject.created(*events.CHILD_TERMINALS)}
     for event in told.values():
         child = _child(subject, event)
         if child is None or child.life:  # pruned; or retried since: it may have ended otherwise by now
@@ -26,7 +27,7 @@ def check_news(subject: Subject) -> Iterator[Violation]:
             yield subject.violation(
                 6, f"event {event.sequence} says {_status_of(event)} of {child.id}, which is {child.status}"
             )
-        elif event.type == "child_completed" and not same(event.record.payload["output"], child.output):
+        elif event.type == events.ChildCompleted.type and not same(event.record.payload["output"], child.output):
             yield subject.violation(6, f"event {event.sequence} holds another output than {child.id}")
 
 
@@ -40,15 +41,15 @@ def _child(subject: Subject, event: LoggedEvent) -> Run | None:
 
 
 def _status_of(event: LoggedEvent) -> str:
-    if event.type == "child_completed":
+    if event.type == events.ChildCompleted.type:
         return "completed"
     return "cancelled" if event.record.payload["cancelled"] else "failed"
 
 
 def check_silence(subject: Subject) -> Iterator[Violation]:
     """Rule 8: a run that goes on has heard of every child that ended a while ago, or the news is on its way."""
-    started = {event.record.payload["child"] for event in subject.created("child_started")}
-    told = {event.record.payload["child"] for event in subject.created("child_completed", "child_failed")}
+    started = {event.record.payload["child"] for event in subject.created(events.ChildStarted.type)}
+    told = {event.record.payload["child"] for event in subject.created(*events.CHILD_TERMINALS)}
     if subject.ended or not started - told:
         return
     since = subject.now - OVERDUE_AFTER - timedelta(seconds=conf.settings.POLL_INTERVAL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from ..eventlog import events
 from ..models import Event
 from .violation import Violation
 
@@ -17,7 +18,7 @@ def verify_deliveries(accepted: Iterable[Event], *, exactly: bool = True) -> lis
     """
     told: dict[tuple[str, int], Event] = {(event.run_id, event.sequence): event for event in accepted}
     found, received = [], Counter[tuple[str, str]]()
-    rows = Event.objects.filter(run_id__in={run_id for run_id, _ in told}, type="hook_received")
+    rows = Event.objects.filter(run_id__in={run_id for run_id, _ in told}, type=events.HookReceived.type)
     logged = {(event.run_id, event.sequence): event for event in rows}
     for key, event in told.items():
         row = logged.get(key)

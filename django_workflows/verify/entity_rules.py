@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from ..authoring.registry import find_step
+from ..eventlog import events
 from ..eventlog.events import CREATIONS, RUN_TERMINALS, STEP_TERMINALS, WAIT_TERMINALS
 from ..models import Hook
 from ..store.code_version import code_version
@@ -37,7 +38,7 @@ def _rule_of(event: LoggedEvent) -> int:
 
 
 def check_steps(subject: Subject) -> Iterator[Violation]:
-    for created in subject.created("step_created"):
+    for created in subject.created(events.StepCreated.type):
         yield from _StepHistory(subject, created).violations()
 
 
@@ -54,7 +55,7 @@ class _StepHistory:
 
     def violations(self) -> Iterator[Violation]:
         for event in self.events:
-            if event.type == "run_retried":
+            if event.type == events.RunRetried.type:
                 self.failures, self.not_before = 0, event.at
                 if self.ended_by is not None and self.ended_by.sequence in event.skipped:
                     self.ended_by = None
@@ -72,7 +73,7 @@ class _StepHistory:
                 f"has event {event.sequence} ({event.type}) after its end, event {self.ended_by.sequence}"
             )
             return
-        if event.type == "step_started":
+        if event.type == events.StepStarted.type:
             yield from self._judge_start(event)
             return
         number = event.record.payload.get("attempt")
@@ -81,7 +82,7 @@ class _StepHistory:
             yield self._violation(f"has event {event.sequence} ({event.type}) of attempt {number} while {in_hand}")
         self.failures += _is_failure(event)
         self.running = 0
-        if event.type == "step_retrying":
+        if event.type == events.StepRetrying.type:
             self.not_before = event.record.payload["retry_at"] or event.at
         elif event.type in STEP_TERMINALS:
             self.ended_by = event
@@ -104,7 +105,7 @@ class _StepHistory:
 
 
 def _step_name(subject: Subject, correlation_id: str) -> str:
-    for event in subject.created("step_created"):
+    for event in subject.created(events.StepCreated.type):
         if event.record.correlation_id == correlation_id:
             return str(event.record.payload["name"])
     return ""
@@ -113,9 +114,9 @@ def _step_name(subject: Subject, correlation_id: str) -> str:
 def _is_failure(event: LoggedEvent) -> bool:
     """A vanished worker is no failure, whether it led to another attempt or, after too many, to the step's end."""
     payload = event.record.payload
-    if event.type == "step_retrying":
+    if event.type == events.StepRetrying.type:
         return not payload.get("lost")
-    if event.type == "step_failed":
+    if event.type == events.StepFailed.type:
         return not str((payload.get("error") or {}).get("type", "")).endswith("WorkerLostError")
     return False
 
@@ -125,11 +126,11 @@ def _is_failure(event: LoggedEvent) -> bool:
 
 def check_waits(subject: Subject) -> Iterator[Violation]:
     """A wait ends at most once, and completes not before its time unless somebody woke it."""
-    for created in subject.created("wait_created"):
+    for created in subject.created(events.WaitCreated.type):
         entity, due_at = created.record.correlation_id, created.record.payload["due_at"]
         ended: LoggedEvent | None = None
         for event in subject.of(entity):
-            if event.type == "run_retried" and ended is not None and ended.sequence in event.skipped:
+            if event.type == events.RunRetried.type and ended is not None and ended.sequence in event.skipped:
                 ended = None
             if event.type not in WAIT_TERMINALS:
                 continue
@@ -137,7 +138,7 @@ def check_waits(subject: Subject) -> Iterator[Violation]:
                 yield subject.violation(
                     3, f"{entity} has event {event.sequence} ({event.type}) after its end, event {ended.sequence}"
                 )
-            if event.type == "wait_completed" and not event.record.payload["woken"] and event.at < due_at:
+            if event.type == events.WaitCompleted.type and not event.record.payload["woken"] and event.at < due_at:
                 yield subject.violation(
                     3, f"{entity} is completed by event {event.sequence} before {due_at.isoformat()}"
                 )
@@ -149,23 +150,23 @@ def check_waits(subject: Subject) -> Iterator[Violation]:
 
 def check_hooks(subject: Subject) -> Iterator[Violation]:
     """A hook receives only between its creation and its disposal or the run's end, and is disposed at most once."""
-    conflicts = {event.record.correlation_id for event in subject.created("hook_conflict")}
+    conflicts = {event.record.correlation_id for event in subject.created(events.HookConflict.type)}
     for entity in sorted(conflicts):
         for event in subject.of(entity):
-            if event.type in ("hook_received", "hook_disposed"):
+            if event.type in (events.HookReceived.type, events.HookDisposed.type):
                 yield subject.violation(4, f"{entity} lost its token and has event {event.sequence} ({event.type})")
-    for created in subject.created("hook_created"):
+    for created in subject.created(events.HookCreated.type):
         entity = created.record.correlation_id
         closed: LoggedEvent | None = None
         for event in subject.of(entity):
-            if event.type == "run_retried" and closed is not None:
+            if event.type == events.RunRetried.type and closed is not None:
                 reopened = closed.type in RUN_TERMINALS or closed.sequence in event.skipped
                 closed = None if reopened else closed
-            elif event.type in ("hook_received", "hook_disposed") and closed is not None:
+            elif event.type in (events.HookReceived.type, events.HookDisposed.type) and closed is not None:
                 yield subject.violation(
                     4, f"{entity} has event {event.sequence} ({event.type}) after event {closed.sequence} closed it"
                 )
-            elif event.type == "hook_disposed" or event.type in RUN_TERMINALS:
+            elif event.type == events.HookDisposed.type or event.type in RUN_TERMINALS:
                 closed = event
 
 

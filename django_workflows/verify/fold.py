@@ -1,4 +1,5 @@
-"""Rule 6: the tables are the fold of the log.
+"""Rule 6: the tables are the fold of the log, by a fold of the judge's own, on purpose: sharing the writers' would share
+their mistakes.
 
 ``fold`` computes from the events alone what the rows must say; the checks below compare. What the log does not tell
 (ids, counts of losses, due times of housekeeping) is not compared, and of a run that was retried only the states are:
@@ -12,11 +13,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ..eventlog import events
 from ..eventlog.events import Record
+from ..exceptions import RunCancelledError
 from ..serialization import canonical, dumps
 from .violation import LoggedEvent, Subject, Violation
 
-_RUN_STATUS = {"run_completed": "completed", "run_failed": "failed", "run_cancelled": "cancelled"}
+_RUN_STATUS = {
+    events.RunCompleted.type: "completed",
+    events.RunFailed.type: "failed",
+    events.RunCancelled.type: "cancelled",
+}
 _OPEN = {"step": ("pending",), "wait": ("waiting",), "hook": ("active",)}
 _CLOSED = {"step": "cancelled", "wait": "cancelled", "hook": "disposed"}
 
@@ -44,7 +51,7 @@ class Folded:
     ended_by: int | None = None
 
 
-def fold(events: Sequence[LoggedEvent]) -> Folded:
+def fold(log: Sequence[LoggedEvent]) -> Folded:
     """What the tables must say after these events."""
     folded = Folded(
         {
@@ -60,11 +67,11 @@ def fold(events: Sequence[LoggedEvent]) -> Folded:
             "life": 0,
         }
     )
-    for index, event in enumerate(events):
-        if event.type == "run_retried":
+    for index, event in enumerate(log):
+        if event.type == events.RunRetried.type:
             _retry(folded, event)
-            folded.run["attributes"] = _attributes(events[:index], event.skipped)
-        elif event.type.startswith("run_") or event.type == "attributes_set":
+            folded.run["attributes"] = _attributes(log[:index], event.skipped)
+        elif event.type.startswith("run_") or event.type == events.AttributesSet.type:
             _fold_run(folded, event.record)
         elif event.type in _CREATE:
             kind, state = _CREATE[event.type]
@@ -75,22 +82,26 @@ def fold(events: Sequence[LoggedEvent]) -> Folded:
     return folded
 
 
-def _attributes(events: Sequence[LoggedEvent], skipped: frozenset[int]) -> dict[str, str]:
+def _attributes(log: Sequence[LoggedEvent], skipped: frozenset[int]) -> dict[str, str]:
     """As they are without what this retry and those before it left out."""
-    left_out = skipped.union(*(event.skipped for event in events if event.type == "run_retried"))
+    left_out = skipped.union(*(event.skipped for event in log if event.type == events.RunRetried.type))
     found: dict[str, str | None] = {}
-    for event in events:
-        if event.type in ("run_created", "attributes_set") and event.sequence not in left_out:
+    for event in log:
+        if event.type in (events.RunCreated.type, events.AttributesSet.type) and event.sequence not in left_out:
             found.update(event.record.payload["attributes"] or {})
     return {key: value for key, value in found.items() if value is not None}
 
 
-_CREATE = {"step_created": ("step", "pending"), "wait_created": ("wait", "waiting"), "hook_created": ("hook", "active")}
+_CREATE = {
+    events.StepCreated.type: ("step", "pending"),
+    events.WaitCreated.type: ("wait", "waiting"),
+    events.HookCreated.type: ("hook", "active"),
+}
 
 
 def _created_columns(record: Record) -> dict[str, Any]:
     payload = record.payload
-    if record.type == "step_created":
+    if record.type == events.StepCreated.type:
         return {
             "name": payload["name"],
             "queue": payload["queue"],
@@ -101,7 +112,7 @@ def _created_columns(record: Record) -> dict[str, Any]:
             "started_at": None,
             "available_at": record.created_at,
         }
-    if record.type == "wait_created":
+    if record.type == events.WaitCreated.type:
         return {"due_at": payload["due_at"]}
     return {name: payload[name] for name in ("token", "is_webhook", "metadata")}
 
@@ -109,27 +120,26 @@ def _created_columns(record: Record) -> dict[str, Any]:
 def _fold_run(folded: Folded, record: Record) -> None:
     run, payload, at = folded.run, record.payload, record.created_at
     match record.type:
-        case "run_created":
+        case events.RunCreated.type:
             run.update({name: payload[name] for name in ("workflow", "queue", "priority", "idempotency_key")})
             run["input"] = {"args": payload["args"], "kwargs": payload["kwargs"]}
             run["attributes"] = dict(payload["attributes"] or {})
             run["created_at"] = at
-        case "run_started":
+        case events.RunStarted.type:
             run.update(status="running", started_at=at)
-        case "run_cancel_requested":
+        case events.RunCancelRequested.type:
             run["cancel_requested_at"] = run["cancel_requested_at"] or at
-        case "run_timed_out":
+        case events.RunTimedOut.type:
             run["timed_out_at"] = at
-        case "attributes_set":
+        case events.AttributesSet.type:
             merged = {**run["attributes"], **payload["attributes"]}
             run["attributes"] = {key: value for key, value in merged.items() if value is not None}
         case _:
             folded.ended_by = record.sequence
             run.update(status=_RUN_STATUS[record.type], completed_at=at)
             run.update(output=payload.get("output"), error=payload.get("error"))
-            run["error_code"] = {"run_failed": payload.get("error_code"), "run_cancelled": "run_cancelled"}.get(
-                record.type, ""
-            )
+            cancelled = RunCancelledError.code if record.type == events.RunCancelled.type else ""
+            run["error_code"] = payload.get("error_code", cancelled)
             for entity in folded.entities.values():
                 if entity.state in _OPEN[entity.kind]:
                     _close(entity, _CLOSED[entity.kind], record)
@@ -138,24 +148,24 @@ def _fold_run(folded: Folded, record: Record) -> None:
 def _fold_entity(entity: Entity, record: Record) -> None:
     payload, columns = record.payload, entity.columns
     match record.type:
-        case "step_started":
+        case events.StepStarted.type:
             entity.state = "running"
             columns.update(attempt=payload["attempt"], worker_id=payload["worker"])
             columns["started_at"] = columns["started_at"] or record.created_at
-        case "step_retrying":
+        case events.StepRetrying.type:
             entity.state = "pending"
             columns.update(worker_id=None, available_at=payload["retry_at"] or record.created_at)
-        case "step_completed":
+        case events.StepCompleted.type:
             columns["output"] = payload["output"]
             _close(entity, "completed", record)
-        case "step_failed":
+        case events.StepFailed.type:
             columns["error"] = payload["error"]
             _close(entity, "failed", record)
-        case "wait_completed":
+        case events.WaitCompleted.type:
             _close(entity, "completed", record)
-        case "step_cancelled" | "wait_cancelled":
+        case events.StepCancelled.type | events.WaitCancelled.type:
             _close(entity, "cancelled", record)
-        case "hook_disposed":
+        case events.HookDisposed.type:
             _close(entity, "disposed", record)
 
 
@@ -166,7 +176,8 @@ def _close(entity: Entity, state: str, record: Record) -> None:
 def _retry(folded: Folded, event: LoggedEvent) -> None:
     """A new life: what the last end or a decision that holds no more had closed is open again."""
     skipped = event.skipped
-    folded.run.update(status="running", output=None, error=None, error_code="", completed_at=None, timed_out_at=None)
+    status = "pending" if folded.run["started_at"] is None else "running"
+    folded.run.update(status=status, output=None, error=None, error_code="", completed_at=None, timed_out_at=None)
     folded.run["life"] += 1
     for entity in folded.entities.values():
         if entity.created.sequence in skipped and entity.closed_by is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from .. import conf
+from ..eventlog import events
 from ..inspection.workers import OVERDUE_AFTER, Liveness, live_workers, liveness, serves
 from ..models import Worker
 from .violation import Subject, Violation
@@ -96,7 +97,7 @@ def check_streams(subject: Subject) -> Iterator[Violation]:
 def check_deliveries(subject: Subject) -> Iterator[Violation]:
     """Rule 10: each delivery is in the log once; an idempotency key occurs once for a hook, in event and column."""
     seen: dict[tuple[str, str], int] = {}
-    for event in subject.created("hook_received"):
+    for event in subject.created(events.HookReceived.type):
         key = event.record.payload["idempotency_key"]
         if key != event.idempotency_key:
             yield subject.violation(10, f"event {event.sequence} has another idempotency key than its row")

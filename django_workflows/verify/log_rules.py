@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from ..eventlog import events
 from ..eventlog.events import RUN_TERMINALS
 from .violation import Subject, Violation
 
@@ -32,10 +33,10 @@ def check_times(subject: Subject) -> Iterator[Violation]:
 
 def check_begin(subject: Subject) -> Iterator[Violation]:
     """The first event is ``run_created``, and there is no other of it."""
-    if not subject.events or subject.events[0].type != "run_created":
+    if not subject.events or subject.events[0].type != events.RunCreated.type:
         yield subject.violation(1, f"the log begins with {subject.events[0].type if subject.events else 'nothing'}")
     for event in subject.events[1:]:
-        if event.type == "run_created":
+        if event.type == events.RunCreated.type:
             yield subject.violation(1, f"event {event.sequence} creates the run again")
 
 
@@ -44,8 +45,8 @@ def check_lives(subject: Subject) -> Iterator[Violation]:
     life, starts, ends = 0, Counter[int](), Counter[int]()
     last_end = ""
     for event in subject.events:
-        if event.type == "run_retried":
-            if last_end != "run_failed":
+        if event.type == events.RunRetried.type:
+            if last_end != events.RunFailed.type:
                 yield subject.violation(1, f"event {event.sequence} retries a run that had not failed")
             if event.life not in (life, life + 1):
                 yield subject.violation(1, f"event {event.sequence} carries life {event.life} after life {life}")
@@ -53,7 +54,7 @@ def check_lives(subject: Subject) -> Iterator[Violation]:
             continue
         if event.life != life:
             yield subject.violation(1, f"event {event.sequence} carries life {event.life} in life {life}")
-        starts[life] += event.type == "run_started"
+        starts[life] += event.type == events.RunStarted.type
         if event.type in RUN_TERMINALS:
             ends[life] += 1
             last_end = event.type
@@ -69,9 +70,9 @@ def check_after_end(subject: Subject) -> Iterator[Violation]:
     ended = False
     for event in subject.events:
         entity = event.record.correlation_id
-        if event.type == "run_retried":
+        if event.type == events.RunRetried.type:
             ended = False
-        elif ended and event.type not in ("step_completed", "step_failed"):
+        elif ended and event.type not in (events.StepCompleted.type, events.StepFailed.type):
             yield subject.violation(1, f"event {event.sequence} ({event.type}) is after the end of the run")
         elif ended and entity not in running:
             yield subject.violation(
@@ -79,9 +80,14 @@ def check_after_end(subject: Subject) -> Iterator[Violation]:
             )
         elif event.type in RUN_TERMINALS:
             ended = True
-        if event.type == "step_started":
+        if event.type == events.StepStarted.type:
             running.add(entity)
-        elif event.type in ("step_retrying", "step_completed", "step_failed", "step_cancelled"):
+        elif event.type in (
+            events.StepRetrying.type,
+            events.StepCompleted.type,
+            events.StepFailed.type,
+            events.StepCancelled.type,
+        ):
             running.discard(entity)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ..eventlog import events
 from ..eventlog.events import RUN_TERMINALS, Record
 from ..models import Hook, Run, Step, Stream, Wait
 
@@ -79,7 +80,7 @@ class Subject:
 
     @property
     def was_retried(self) -> bool:
-        return any(event.type == "run_retried" for event in self.events)
+        return any(event.type == events.RunRetried.type for event in self.events)
 
     @property
     def was_erased(self) -> bool:
@@ -93,7 +94,7 @@ class Subject:
     def of(self, correlation_id: str) -> Iterator[LoggedEvent]:
         """The events of one entity, with those that end or reopen the run's lives in between."""
         for event in self.events:
-            if event.record.correlation_id == correlation_id or event.type in (*RUN_TERMINALS, "run_retried"):
+            if event.record.correlation_id == correlation_id or event.type in (*RUN_TERMINALS, events.RunRetried.type):
                 yield event
 
     def created(self, *types: str) -> list[LoggedEvent]:

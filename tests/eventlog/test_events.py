@@ -59,7 +59,7 @@ class TestEvents:
         cls: Any = events.TYPES[name]
         assert " ".join(json.loads(example(cls).encode())) == CONTRACT[name]
         assert cls.type == name
-        assert isinstance(cls.kind, Kind)
+        assert isinstance(cls.traits.kind, Kind)
         assert dataclasses.is_dataclass(cls)
 
     @pytest.mark.parametrize("name", CONTRACT)
@@ -81,7 +81,7 @@ class TestEvents:
             events.RunCompleted(1).output = 2  # type: ignore[misc]
 
     def test_decisions_and_arrivals_are_those_of_the_design(self) -> None:
-        kinds = {kind: {name for name, cls in events.TYPES.items() if cls.kind is kind} for kind in Kind}
+        kinds = {kind: {name for name, cls in events.TYPES.items() if cls.traits.kind is kind} for kind in Kind}
         assert kinds[Kind.MARK] == {"run_created", "run_started", "run_retried"}
         assert kinds[Kind.ARRIVAL] == {
             "step_started",
@@ -97,7 +97,7 @@ class TestEvents:
         }
 
     def test_only_what_may_settle_an_awaitable_resolves(self) -> None:
-        assert {name for name, cls in events.TYPES.items() if cls.resolves} == {
+        assert {name for name, cls in events.TYPES.items() if cls.traits.resolves} == {
             "run_cancel_requested",
             "run_timed_out",
             "step_completed",

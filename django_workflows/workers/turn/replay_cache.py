@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...authoring.registry import find_workflow
 from ...engine import Execution
+from ...eventlog import events
 from ...eventlog.events import Record
 from ...exceptions import CorruptedEventLogError
 from ...recovery.replay_log import execution_settings
@@ -16,9 +17,6 @@ from ..link.connection import AdvancingConnection
 from ..link.watchdog import Watchdog
 from .bodies import Bodies, Body
 from .work import Work
-
-#: events of others after which open entities are read again
-_TOUCHES_ENTITIES = ("step_", "wait_", "hook_created", "hook_disposed", "run_retried")
 
 
 class ReplayCache:
@@ -100,7 +98,7 @@ class ReplayCache:
             if outdated is not None and _continues(outdated, log):
                 work.transition.adopt(outdated.entities)
                 work.body, work.unseen = outdated, log[1:]
-                if any(record.type.startswith(_TOUCHES_ENTITIES) for record in work.unseen):
+                if any(record.type in events.CHANGES_ENTITY_ROWS for record in work.unseen):
                     stale.append(work.transition)
                 continue
             if outdated is not None:
@@ -130,7 +128,7 @@ def _continues(outdated: Body, log: Sequence[Record]) -> bool:
     seen = outdated.entities.run
     if log[0].sequence != seen.last_sequence or log[0].created_at != seen.last_event_at:
         return False
-    return all(record.type != "run_retried" for record in log[1:])
+    return all(record.type != events.RunRetried.type for record in log[1:])
 
 
 def _read_entities(transitions: Sequence[Transition]) -> None:
