@@ -167,7 +167,7 @@ def import_history(history: dict[str, Any], *, activate: bool = False) -> RunHan
     lives = [(event["life"], event.get("idempotency_key")) for event in history["events"]]
     try:
         with atomic():
-            row.save(force_insert=True)
+            Run.objects.bulk_create([row])
             rebuild.insert_events(row.id, ((r, *live) for r, live in zip(records, lives, strict=True)))
             rebuild.insert_entities(row, folded, history.get("hooks"))
     except IntegrityError as error:

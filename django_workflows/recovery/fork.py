@@ -195,7 +195,7 @@ def _insert_run(source: Transition, plan: ForkPlan, folded: Fold) -> Run:
     row = row_of(_new_run(source, plan), source.now)
     for name, value in run_columns(folded).items():
         setattr(row, name, value)
-    row.save(force_insert=True)
+    Run.objects.bulk_create([row])
     return row
 
 

@@ -180,7 +180,7 @@ def insert_entities(run: Run, folded: Fold, options: dict[str, Any] | None = Non
     Wait.objects.bulk_create([new_wait(run, *item) for item in folded.waits.items()], batch_size=_BATCH)
     hooks = sorted(folded.hooks.items(), key=lambda item: raw_fields(item[1].created)["token"])
     for key, hook in hooks:  # in the order of tokens, so that two who take over the same ones cannot deadlock
-        new_hook(run, key, hook, (options or {}).get(key)).save(force_insert=True)
+        Hook.objects.bulk_create([new_hook(run, key, hook, (options or {}).get(key))])
 
 
 def _input_of(made: dict[str, Any]) -> Encoded:

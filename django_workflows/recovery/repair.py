@@ -110,7 +110,7 @@ def _repair_steps(locked: Transition, folded: Fold) -> list[str]:
         columns = rebuild.step_columns(step)
         row = rows.get(name)
         if row is None:
-            rebuild.new_step(locked.run, name, step).save(force_insert=True)
+            Step.objects.bulk_create([rebuild.new_step(locked.run, name, step)])
             done.append(f"{name} had an event and no row")
         elif (row.status, row.attempt) != (columns["status"], columns["attempt"]):
             _objects(Step).filter(pk=row.pk).update(**columns)
@@ -124,7 +124,7 @@ def _repair_waits(locked: Transition, folded: Fold) -> list[str]:
     for name, wait in folded.waits.items():
         row = rows.get(name)
         if row is None:
-            rebuild.new_wait(locked.run, name, wait).save(force_insert=True)
+            Wait.objects.bulk_create([rebuild.new_wait(locked.run, name, wait)])
             done.append(f"{name} had an event and no row")
         elif row.status != wait.status:
             _objects(Wait).filter(pk=row.pk).update(**rebuild.wait_columns(wait))
@@ -142,7 +142,7 @@ def _repair_hooks(locked: Transition, folded: Fold) -> list[str]:
             wanted.disposed_at = locked.now
         row = rows.get(name)
         if row is None:
-            wanted.save(force_insert=True)
+            Hook.objects.bulk_create([wanted])
             done.append(f"{name} had an event and no row")
         elif (row.disposed_at is None) != (wanted.disposed_at is None):
             _objects(Hook).filter(pk=row.pk).update(disposed_at=wanted.disposed_at)
