@@ -152,7 +152,9 @@ def dispose(site_context: dict[str, Any], request: HttpRequest, run_id: str, hoo
             record(request, [run], f"Disposed hook {token}", form.cleaned_data["reason"])
             messages.success(request, _("Hook %(token)s takes no more payloads.") % {"token": token})
         return HttpResponseRedirect(run_url(run.pk))
-    explanation = _("It takes no more payloads and its token is free for another run. This run may then wait for ever.")
+    explanation = _(
+        "It takes no more payloads and its token is free for another run. This run may then wait indefinitely."
+    )
     asking = _asking(site_context, run, _("Dispose hook %(token)s?") % {"token": token}, explanation, _("Dispose"))
     refused = None if hook.disposed_at is None else _("has disposed this hook")
     return TemplateResponse(request, CONFIRM, {**asking, "form": form, "grave": True, "refused": refused})
@@ -196,7 +198,9 @@ def act_on_many(model_admin: Any, request: HttpRequest, queryset: QuerySet[Run],
 def _act_on_each(request: HttpRequest, verb: Verb, runs: list[Run], why: str) -> None:
     refused: list[str] = []
     count = 0
-    for run in sorted(runs, key=lambda run: run.pk):  # ATOMIC_REQUESTS keeps the locks: in id order, as everybody
+    for run in sorted(
+        runs, key=lambda run: run.pk
+    ):  # ATOMIC_REQUESTS keeps the locks: in id order, like every other locker
         try:
             done = verb.act(run.pk, why, None)
         except WorkflowError as error:  # it has moved on since the dry run

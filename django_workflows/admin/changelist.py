@@ -50,8 +50,8 @@ class RunChangeList(ChangeList):
         rows: list[Run] = page.rows
         now = clock.now()
         reasons = waits_of(rows, now)
-        told = [run for run in rows if run.blocked_reason or run.status == RunStatus.FAILED]
-        redact = Redactor(told, show=may_resume(request))
+        quoting = [run for run in rows if run.blocked_reason or run.status == RunStatus.FAILED]
+        redact = Redactor(quoting, show=may_resume(request))
         for run in rows:  # for the columns of the list; the ModelAdmin is shared by all requests
             run.wait_words = redact(summary(reasons[run.pk]))  # type: ignore[attr-defined]
             run.raw_error = redact.stored(run.raw_error)  # type: ignore[attr-defined]

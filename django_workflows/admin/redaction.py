@@ -1,4 +1,4 @@
-"""What a page keeps to itself: tokens that open a door, from those who may not use them; the seed, from everybody."""
+"""What pages hide: secret tokens from users who may not use them, and a run's seed from every user."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Redactor:
         return text
 
     def event(self, type: str, text: str) -> str:
-        """The data of an event. The seed of a run's random numbers is shown to nobody."""
+        """The data of an event. The seed of a run's random numbers is never shown."""
         if type == RunCreated.type:
             text = _SEED.sub(r'\1"(not shown)"', text)
         return self(text)

@@ -23,8 +23,7 @@ from ..models import Event, Run
 from ..serialization.columns import decrypted, with_raw
 from ..serialization.display import failure, pretty, read, shown
 from ..values import clock
-from . import actions as acting
-from . import filters, rendering, run_page
+from . import actions, filters, rendering, run_page
 from .changelist import RunChangeList
 from .overview_page import overview_context
 from .redaction import Redactor
@@ -40,7 +39,7 @@ _Action = Callable[[Any, HttpRequest, QuerySet[Run]], HttpResponse | None]
 
 def _bulk(name: str) -> _Action:
     def action(model_admin: Any, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        return acting.act_on_many(model_admin, request, queryset, name)
+        return actions.act_on_many(model_admin, request, queryset, name)
 
     action.__name__ = f"{name}_runs"
     return admin.action(permissions=[name], description=VERBS[name].label)(action)
@@ -221,15 +220,15 @@ class RunAdmin(_ModelAdmin):
 
     def act_view(self, request: HttpRequest, run_id: str, verb: str) -> HttpResponse:
         self._require_view(request)
-        return acting.act(self.admin_site.each_context(request), request, run_id, verb)
+        return actions.act(self.admin_site.each_context(request), request, run_id, verb)
 
     def resume_view(self, request: HttpRequest, run_id: str, hook_id: str) -> HttpResponse:
         self._require_view(request)
-        return acting.resume(self.admin_site.each_context(request), request, run_id, hook_id)
+        return actions.resume(self.admin_site.each_context(request), request, run_id, hook_id)
 
     def dispose_view(self, request: HttpRequest, run_id: str, hook_id: str) -> HttpResponse:
         self._require_view(request)
-        return acting.dispose(self.admin_site.each_context(request), request, run_id, hook_id)
+        return actions.dispose(self.admin_site.each_context(request), request, run_id, hook_id)
 
     def overview_view(self, request: HttpRequest) -> HttpResponse:
         self._require_view(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from shlex import quote
@@ -105,7 +106,7 @@ def _headline(run: Run, found: Failure | None, now: datetime) -> str:
 
 
 def _facts(run: Run, now: datetime) -> list[tuple[str, Any, str]]:
-    """(term, value, link); what is not so is left out."""
+    """(term, value, link); empty facts are omitted."""
     facts: list[tuple[str, Any, str]] = [
         (_("Workflow"), run.workflow, ""),
         (_("Queue"), run.queue, ""),
@@ -193,13 +194,9 @@ def _commands(request: HttpRequest, run: Run) -> list[tuple[str, str]]:
         commands.extend((_("Resume"), f"python manage.py workflows resume {quote(h.token)} '{{}}'") for h in hooks)
     elif run.status == "failed":
         commands.append((_("Retry"), f"python manage.py workflows retry {run.pk}"))
-    for name in ("run-detail", "run_detail", "run"):
-        try:
-            url = request.build_absolute_uri(reverse(f"django_workflows:{name}", args=[run.pk]))
-        except NoReverseMatch:
-            continue
+    with suppress(NoReverseMatch):  # the REST API is not included
+        url = request.build_absolute_uri(reverse("django_workflows:run-detail", args=[run.pk]))
         commands.append((_("Over HTTP"), f"curl -H 'Accept: application/json' {url}"))
-        break
     return commands
 
 

@@ -21,7 +21,7 @@ class Verb:
     permission: str
     label: Any
     question: Any
-    #: what will happen, for somebody who has never seen the code
+    #: what will happen, for a person who has never seen the code
     explanation: Any
     done: Any
     act: Callable[[str, str, str | None], str]
@@ -109,7 +109,7 @@ VERBS = {
             "wake_run",
             _("Wake now"),
             _("End the sleep now?"),
-            _("The run goes on as if the time had come. A timeout that it waits for counts as a sleep, too."),
+            _("The run continues as if the time had come. A timeout that it waits for counts as a sleep, too."),
             _("woken"),
             _wake,
         ),

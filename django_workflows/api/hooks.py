@@ -58,7 +58,7 @@ def _receive(token: str, payload: Any, idempotency_key: str | None) -> Event:
         try:
             event = hooks.receive_hook(transition, token, encoded, idempotency_key=idempotency_key)
         except HookNotFoundError:
-            continue  # the token changed hands between the look and the lock
+            continue  # the token changed owners between look-up and lock
         write([transition])
         return event
     raise HookNotFoundError("No active hook has this token; it is unknown, disposed, or its run has ended.")

@@ -1,4 +1,4 @@
-"""Going on from what a run has done: repair it, retry it, fork another from it; carry it elsewhere as a history."""
+"""Continuing from what a run has done: repair it, retry it, fork another from it; carry it elsewhere as a history."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _REPAIRABLE = frozenset({1, 5, 6, 8, 9})
 
 @in_transaction
 def repair_run(run_id: str) -> list[str]:
-    """Make the run's tables say what its log says. Returns a sentence for each thing that was wrong; none is fine.
+    """Make the run's tables say what its log says. Returns a sentence for each thing that was wrong; [] is good.
 
     Raises:
         RunNotFoundError: there is no such run. CorruptedEventLogError: events are missing in the middle of its log.
@@ -63,16 +63,16 @@ def find_damaged(run_ids: Iterable[str] | None = None) -> list[str]:
 
 
 def retry_run(run_id: str) -> None:
-    """Have a failed run go on from the step that failed it: same run, same step ids, its history kept.
+    """Continue a failed run from the step that failed it: same run, same step ids, its history kept.
 
     What failed gets its retries again; children that failed are retried first. Where the body itself failed, and not
-    a step, it goes on from its last event, which is of use once its code is repaired.
+    a step, it continues from its last event, which helps once its code is repaired.
 
     Raises:
         RunNotFoundError: there is no such run.
         EntityConflictError: it has not failed; or another run owns the token of one of its hooks by now; or it failed
             by a child that was cancelled or pruned; or its payloads were erased. Nothing was written.
-        ReplayDivergenceError: the code at hand does not fit what the run did before it failed. Nothing was written.
+        ReplayDivergenceError: the code does not fit what the run did before it failed. Nothing was written.
         FenceConflictError: inside the caller's transaction only: the log has grown meanwhile; begin again.
     """
     orm_guard.install()  # planning replays the body
@@ -111,7 +111,7 @@ def fork_run(run_id: str, from_step: str | None = None, input: Any = None) -> Ru
         RunNotFoundError: there is no such run. TypeError: the input does not fit the workflow.
         EntityConflictError: the run has no such step; a hook's token is still taken; a child that the copy waits for
             has not ended; with this input the body decides otherwise before the step. Nothing was written.
-        ReplayDivergenceError: the code at hand does not fit what is to be copied. Nothing was written.
+        ReplayDivergenceError: the code does not fit what is to be copied. Nothing was written.
     """
     return RunHandle(_fork(plan_fork(run_id, from_step, input)))
 

@@ -55,7 +55,7 @@ def wake_run(run_id: str, correlation_id: str | None = None) -> int:
 
 @in_transaction
 def unblock_run(run_id: str) -> None:
-    """Have a parked run tried again now.
+    """Try a parked run again now.
 
     Raises:
         RunNotFoundError, RunNotActiveError; EntityConflictError: the run is not blocked.

@@ -34,7 +34,7 @@ def default_path() -> Path:
 
 
 def make(path: Path | None = None) -> Path:
-    """Write the lock file for the code at hand. Commit it with the code."""
+    """Write the lock file of this process's code. Commit it with the code."""
     path = path or default_path()
     path.write_text(json.dumps(describe(), indent=1) + "\n", encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""What stands still, and why: questions to the tables, answered as findings for ``workflows doctor`` and the admin.
+"""Stalled work and its causes: questions to the tables, answered as findings for ``workflows doctor``.
 
 Nothing here writes. The questions are about what is due, claimable, parked and alive: they do not slow down with
 the number of runs that have ended.
@@ -28,7 +28,7 @@ _SPELLED_OUT = 20
 
 
 class Severity(StrEnum):
-    ERROR = "error"  # something stands still until somebody acts
+    ERROR = "error"  # stalled until a person acts
     WARNING = "warning"  # something is slower or less safe than it should be
     INFO = "info"  # worth knowing
 
@@ -77,7 +77,7 @@ def take_snapshot() -> Snapshot:
     return Snapshot(now, live, silent)
 
 
-# --- nobody takes it -------------------------------------------------------------------------------------------------
+# --- due, and not taken -----------------------------------------------------------------------------------------------
 
 
 def find_unserved(snapshot: Snapshot) -> Iterator[Finding]:
@@ -118,7 +118,7 @@ def find_unknown_workflows(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def find_unknown_steps(snapshot: Snapshot) -> Iterator[Finding]:
-    """Claimable steps that this code does not know and nobody has taken for a while."""
+    """Claimable steps that this code does not know and no worker has taken for a while."""
     late = snapshot.now - OVERDUE_AFTER
     rows = Step.objects.claimable(late).order_by().values_list("name", "queue")
     for name, queue, count in rows.annotate(Count("pk")).order_by("name", "queue"):
@@ -149,7 +149,7 @@ def find_overdue(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def find_blocked(snapshot: Snapshot) -> Iterator[Finding]:
-    """Runs parked because the code at hand does not fit them."""
+    """Runs parked because the code does not fit them."""
     blocked = Run.objects.blocked().order_by("created_at")
     runs = list(blocked[: _SPELLED_OUT + 1])
     for run in runs[:_SPELLED_OUT]:
@@ -157,7 +157,7 @@ def find_blocked(snapshot: Snapshot) -> Iterator[Finding]:
             "run_blocked",
             Severity.ERROR,
             f"{run.id} ({run.workflow}) is parked: {run.blocked_reason}",
-            "Deploy code that fits its log (or guard the change with patched()); it then goes on by itself.",
+            "Deploy code that fits its log (or guard the change with patched()); it then continues by itself.",
             (run.id,),
         )
     if len(runs) > _SPELLED_OUT:
@@ -180,7 +180,7 @@ def find_silent_workers(snapshot: Snapshot) -> Iterator[Finding]:
             "worker_silent",
             Severity.ERROR if count else Severity.WARNING,
             f"Worker {worker} has been silent for {humanize(snapshot.now - worker.heartbeat_at)}"
-            + (f" and has {_count(count, 'step')} in hand." if count else "."),
+            + (f" and has {_count(count, 'step')} running." if count else "."),
             advice,
         )
 
@@ -262,7 +262,7 @@ def find_leftovers(snapshot: Snapshot) -> Iterator[Finding]:
             "hook_of_ended_run",
             Severity.WARNING,
             f"{_count(count, 'hook')} still active, of runs that have ended.",
-            "They answer nobody and give their tokens away when another run asks; `workflows verify` says which.",
+            "They receive nothing and give up their tokens when another run asks; `workflows verify` says which.",
             tuple(hooks.values_list("run_id", flat=True)[:_SPELLED_OUT]),
         )
     late = Outbox.objects.filter(created_at__lt=snapshot.now - OVERDUE_AFTER)

@@ -1,4 +1,4 @@
-"""How the whole is: runs over time, queues, slow and failing steps, workers. Every figure comes from a bounded look.
+"""System-wide statistics: runs over time, queues, slow and failing steps, workers. Every query is bounded.
 
 What happens over time is read from the newest runs: those of the last day, but at most ``NEWEST``. The page says which
 stretch of time that is.

@@ -1,4 +1,4 @@
-"""Finding runs by what a person has in hand: an id, a token, a key, an attribute. All look-ups go through an index."""
+"""Finding runs by what a person knows of them: an id, a token, a key, an attribute. All look-ups go through an index."""
 
 from __future__ import annotations
 

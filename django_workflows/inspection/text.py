@@ -1,4 +1,4 @@
-"""Names, moments and spans as people say them."""
+"""Names, times and durations as people write them; tokens as people may see them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.formats import date_format
 
 from ..values.durations import humanize
 
-#: a token that nobody chose, as ``ids.new_token`` makes them
+#: a generated token, as ``ids.new_token`` makes them
 _MADE_TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _SHOWN = 4
 
@@ -35,9 +35,14 @@ def _local(value: datetime) -> datetime:
     return timezone.localtime(value) if timezone.is_aware(value) else value
 
 
+def format_span(span: timedelta) -> str:
+    """A duration for people; ``"0 s"`` where it is negative, as two clocks may disagree."""
+    return humanize(max(span, timedelta(0)))
+
+
 def format_age(since: datetime, until: datetime) -> str:
-    """How long, for people; ``"0 s"`` when clocks disagree."""
-    return humanize(max(until - since, timedelta(0)))
+    """How long from ``since`` to ``until``, as :func:`format_span` writes it."""
+    return format_span(until - since)
 
 
 def rough_age(since: datetime, until: datetime) -> str:
@@ -47,16 +52,20 @@ def rough_age(since: datetime, until: datetime) -> str:
 
 
 def is_secret(token: str, is_webhook: bool) -> bool:
-    """Whether knowing the token is what lets one in: a webhook's, or one that was made and not chosen."""
+    """Whether knowing the token is enough to resume the hook: a webhook's, or one that was generated and not chosen."""
     return is_webhook or _MADE_TOKEN.fullmatch(token) is not None
 
 
 def mask_token(token: str, is_webhook: bool = False) -> str:
-    """The token as everybody may see it: one that somebody chose as it is, a secret one by its first characters."""
+    """The token as any user may see it: a chosen one as it is, a secret one by its first characters."""
     return f"{token[:_SHOWN]}…" if is_secret(token, is_webhook) else token
 
 
+def truncate(text: str, limit: int) -> str:
+    """``text``, cut to ``limit`` characters where it is longer, with an ellipsis as the last."""
+    return text if len(text) <= limit else text[: max(1, limit - 1)].rstrip() + "…"
+
+
 def one_line(text: str, limit: int) -> str:
-    """``text`` on one line and not longer than ``limit``."""
-    line = " ".join(text[: limit * 4].split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    """``text`` with its line breaks and repeated blanks as single blanks, truncated to ``limit``."""
+    return truncate(" ".join(text[: limit * 4].split()), limit)

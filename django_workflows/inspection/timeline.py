@@ -25,7 +25,7 @@ from .scale import Scale
 #: events that are drawn at once
 WINDOW = 3000
 #: types whose data says something that a drawing needs; the data of the others may be megabytes and is not read
-_TOLD = (
+_SHOWN_TYPES = (
     "step_started",
     "step_retrying",
     "step_failed",
@@ -93,9 +93,11 @@ def timeline(
 
 
 def _facts(run: Run, first: int, stored: Callable[[str | None], str | None]) -> list[Fact]:
-    told = Case(When(type__in=_TOLD, then=Cast(F("data"), TextField())), default=Value(None), output_field=TextField())
+    shown = Case(
+        When(type__in=_SHOWN_TYPES, then=Cast(F("data"), TextField())), default=Value(None), output_field=TextField()
+    )
     rows = Event.objects.filter(run_id=run.pk, sequence__gte=first).order_by("sequence")
-    columns = rows.annotate(told=told).values_list("sequence", "type", "correlation_id", "created_at", "told")
+    columns = rows.annotate(shown=shown).values_list("sequence", "type", "correlation_id", "created_at", "shown")
     return [Fact(n, kind, cid, at, _fields(stored(text))) for n, kind, cid, at, text in columns[:WINDOW]]
 
 

@@ -34,7 +34,7 @@ class Reason:
 
 
 def waits_for(run: Run, now: datetime | None = None) -> list[Reason]:
-    """Why this run does not go on, the most telling first; nothing when it has ended."""
+    """Why this run does not continue, the most telling reason first; [] when it has ended."""
     return waits_of([run], now)[run.pk]
 
 
@@ -66,7 +66,7 @@ def _rows(model: Any, **conditions: Any) -> Any:
 
 
 def _head(run: Run, now: datetime) -> list[Reason]:
-    """What stands above all else: the code does not fit, or the run is being ended."""
+    """Reasons that outrank all others: the code does not fit, or the run is being ended."""
     reasons = []
     if run.blocked_reason:
         again = " (to be tried again now)"
@@ -145,9 +145,9 @@ def _due(run: Run, now: datetime) -> list[Reason]:
     if run.wake_at is None:
         return []
     if run.wake_at > now:
-        what = "starts" if run.status == RunStatus.PENDING else "goes on"
+        what = "starts" if run.status == RunStatus.PENDING else "continues"
         return [Reason("start", f"{what} at {format_time(run.wake_at, now)}")]
     late = now - run.wake_at
     if late < OVERDUE_AFTER:
-        return [Reason("due", "about to go on")]
+        return [Reason("due", "about to continue")]
     return [Reason("due", f"due for {humanize(late)}: no worker of queue {run.queue} has taken it")]

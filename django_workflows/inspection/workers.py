@@ -1,7 +1,7 @@
 """Which workers live, and what each serves: one judgement for the doctor, the overview and the validator.
 
 A worker gives a sign of life every ``HEARTBEAT_INTERVAL`` seconds. After ``HEARTBEAT_TIMEOUT`` of silence the others
-take it for dead and give its steps away (``store.claims``); nothing here decides that, it is only told the same.
+take it for dead and requeue its steps (``store.claims``). This module decides nothing; it reports the same judgement.
 """
 
 from __future__ import annotations

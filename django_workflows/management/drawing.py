@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django_workflows.inspection.text import format_span, truncate
+
 from .console import Console
 from .timeline import Row, Stretch, Timeline, length_of
-from .values import shorten, show_span
 
 _LABEL = 26
 _LENGTH = 10
@@ -40,7 +41,7 @@ def draw(console: Console, timeline: Timeline) -> list[str]:
     if not timeline.rows:
         return []
     canvas = max(16, min(60, console.width - _LABEL - _LENGTH - 34))
-    total = show_span(timeline.end - timeline.start)
+    total = format_span(timeline.end - timeline.start)
     scale = " " * (_LABEL + 3) + "0" + total.rjust(canvas - 1)
     lines = [console.paint(scale, "faint")]
     lines += [_draw_row(console, timeline, row, canvas) for row in timeline.rows]
@@ -54,10 +55,10 @@ def draw(console: Console, timeline: Timeline) -> list[str]:
 def _draw_row(console: Console, timeline: Timeline, row: Row, canvas: int) -> str:
     fancy, plain = _SIGNS.get(row.state, ("○", "o") if row.state == "open" else ("…", "."))
     sign = console.paint(fancy if console.fancy else plain, _SIGN_COLOURS.get(row.state, "faint"))
-    label = shorten(row.label, _LABEL).ljust(_LABEL)
+    label = truncate(row.label, _LABEL).ljust(_LABEL)
     room = console.width - _LABEL - 3 - canvas - _LENGTH - 2
     note = row.note or ("" if row.state in ("completed", "disposed") else row.state)
-    note = console.paint(shorten(note, room) if room > 8 else "", "bad" if row.state == "failed" else "faint")
+    note = console.paint(truncate(note, room) if room > 8 else "", "bad" if row.state == "failed" else "faint")
     return f"{sign} {label} {_draw_bars(console, timeline, row, canvas)} {length_of(row):>{_LENGTH}} {note}".rstrip()
 
 

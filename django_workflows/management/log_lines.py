@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from django_workflows.eventlog.events import Record
+from django_workflows.inspection.text import format_span
 from django_workflows.models import Event
 
 from .console import Console
-from .values import error_sentence, show_moment, show_span, show_value
+from .values import error_sentence, show_moment, show_value
 
 _COLOURS = {
     "run_completed": "good",
@@ -71,7 +72,7 @@ _DETAILS: dict[str, Any] = {
 
 def log_line(console: Console, record: Record, origin: datetime) -> str:
     """One event: seconds since the run's creation, type, entity, detail."""
-    since = show_span(record.created_at - origin)
+    since = format_span(record.created_at - origin)
     kind = console.paint(f"{record.type:<20}", _COLOURS.get(record.type, "faint"))
     entity = show_value(record.correlation_id, 36)
     room = max(20, console.width - 12 - 20 - 38)

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from django_workflows.eventlog.events import Record
+from django_workflows.inspection.text import format_span
 from django_workflows.values.durations import humanize
 
-from .values import clean, error_sentence, show_span
+from .values import clean, error_sentence
 
 #: how tokens look that the engine makes up
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -149,7 +150,7 @@ def length_of(row: Row) -> str:
     """How long the entity lived, in words."""
     if not row.bars or row.bars[-1].end is None:
         return ""
-    return show_span(row.bars[-1].end - row.bars[0].start)
+    return format_span(row.bars[-1].end - row.bars[0].start)
 
 
 def _rounded(length: timedelta) -> str:

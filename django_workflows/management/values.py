@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
-from django_workflows.values.durations import humanize
+from django_workflows.inspection.text import truncate
+from django_workflows.serialization.display import failure
 
 
 def show_value(value: Any, width: int = 100) -> str:
     """A value on one line, cut to ``width`` characters, with what a terminal would act upon made visible."""
     text = clean(value if isinstance(value, str) else repr(value))
-    return shorten(text, width)
+    return truncate(text, width)
 
 
 def clean(text: str) -> str:
@@ -21,21 +22,11 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def shorten(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(1, width - 1)] + "…"
-
-
 def show_moment(moment: datetime | None) -> str:
     return "" if moment is None else timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def show_span(span: timedelta) -> str:
-    return humanize(max(span, timedelta(0)))
-
-
 def error_sentence(error: Any) -> str:
-    """``ValueError: no such card`` from a stored error."""
-    if not isinstance(error, dict):
-        return ""
-    name = str(error.get("type", "")).rpartition(".")[2]
-    return clean(f"{name}: {error.get('message', '')}".rstrip(": "))
+    """``ValueError: no such card`` from a decoded error; "" where there is none."""
+    found = failure(error)
+    return "" if found is None else clean(found.sentence)

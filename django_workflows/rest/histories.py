@@ -82,7 +82,7 @@ class HookList(EntityList):
         responses={200: serializers.HookAnswer(many=True), **_REFUSED},
     )
     def get(self, request: Request, run_id: str) -> Response:
-        """The hooks of a run. Whoever knows a token can resume the hook."""
+        """The hooks of a run. Anyone who knows a token can resume the hook."""
         return self.list(request, run_id)
 
 

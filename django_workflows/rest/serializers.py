@@ -61,7 +61,7 @@ def _refuse(constant: str) -> Any:
 class Payload(serializers.Field[Any, Any, Any, Any]):
     """A payload column as plain JSON; left out under ``?data=none``.
 
-    Not read-only, though nobody writes it: drf-spectacular calls what is read-only required.
+    Not read-only, though it is never written: drf-spectacular marks read-only fields as required.
     """
 
     def __init__(self) -> None:
@@ -225,7 +225,7 @@ class StreamPage(serializers.Serializer[Any]):
     """What is there of a stream."""
 
     results = Chunk(many=True)
-    next_index = serializers.IntegerField(help_text="Where to go on reading.")
+    next_index = serializers.IntegerField(help_text="Where the next page begins.")
     done = serializers.BooleanField(help_text="The stream is closed, or its run has ended: nothing will follow.")
 
 
@@ -270,7 +270,7 @@ class CancelRequest(serializers.Serializer[Any]):
 
 
 class RetryRequest(serializers.Serializer[Any]):
-    """Nothing to say."""
+    """No parameters."""
 
 
 class WakeRequest(serializers.Serializer[Any]):

@@ -51,7 +51,7 @@ class RunStream(ApiView):
         operation_id="workflow_run_stream",
         parameters=[
             query("start_index", "The first chunk; negative counts back from the tail.", int),
-            header("Last-Event-ID", "Index of the last chunk received: reading goes on after it."),
+            header("Last-Event-ID", "Index of the last chunk received: reading continues after it."),
         ],
         responses={
             (200, "text/event-stream"): OpenApiResponse(

@@ -143,7 +143,7 @@ def _find(request: HttpRequest, token: str) -> None:
 
 
 def _throttle(request: HttpRequest) -> None:
-    """The project's throttles apply, with the scope ``workflows_webhook``; callers are nobody's users."""
+    """The project's throttles apply, with the scope ``workflows_webhook``; the callers have no user."""
     if not api_settings.DEFAULT_THROTTLE_CLASSES:
         return
     view: Any = _Scope()

@@ -1,6 +1,6 @@
 """What ``start()``, ``handle.result()`` and everything else that waits ask while a session is open.
 
-In production they wait for a worker. Here there is none, so whoever waits drives the runs meanwhile.
+In production they wait for a worker. Here there is none, so waiting drives the runs.
 """
 
 from __future__ import annotations

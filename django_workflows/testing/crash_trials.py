@@ -69,7 +69,7 @@ def survives_crash_everywhere(
 ) -> list[CrashPoint]:
     """Run the workflow again and again, kill its worker in another place each time, and compare how it ends.
 
-    Workers die after every commit, and after every step's work while nobody knows of it yet; the step then runs again,
+    Workers die after every commit, and after every step's work before it is recorded; the step then runs again,
     which shows whether it may: compared are the run's status, value, error and attributes, what the body decided, and
     ``state()``. By default that is the number of rows in every table of the project, so that a step that inserts twice
     is found. What differs between two undisturbed runs, a random number of a step, is not compared.

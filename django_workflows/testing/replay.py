@@ -1,4 +1,4 @@
-"""Does the code at hand still fit a run's log?"""
+"""Checking that the code still fits a run's log."""
 
 from __future__ import annotations
 

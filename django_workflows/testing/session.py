@@ -31,7 +31,7 @@ _active: list[Workflows] = []
 class Workflows:
     """Runs workflows in the calling thread while it is open (``with Workflows() as workflows``).
 
-    The clock of workflows, with it ``django.utils.timezone.now()``, jumps only when it is told to; it is put back at
+    The clock of workflows, with it ``django.utils.timezone.now()``, moves only in the methods below and is reset at
     the end. ``handle.result()`` in the code under test drives the run, too. Everything that a run does, its
     ``on_commit`` callbacks included, happens in the methods below, and before they return.
     """
@@ -116,7 +116,7 @@ class Workflows:
             self.driver.move_to(due if limit is None else min(due, limit))
             if limit is not None and due > limit:
                 raise TimeoutError(f"Run {run_id} of {row.workflow} has not ended within {timeout!r}.")
-        raise StillWaitingError(f"Run {run_id} goes on for ever: the clock was moved {MAX_JUMPS} times. Use advance().")
+        raise StillWaitingError(f"Run {run_id} never ends: the clock was moved {MAX_JUMPS} times. Use advance().")
 
     def resume(self, token: str, payload: Any = None, *, idempotency_key: str | None = None) -> Event:
         """Resume a hook, as ``api.resume_hook()``. Runs that have not registered it yet get to do so first."""
@@ -126,9 +126,9 @@ class Workflows:
         return event
 
     def crash(self) -> None:
-        """Kill the worker: suspended bodies and steps in hand are lost, and another worker takes over.
+        """Kill the worker: suspended bodies and running steps are lost, and another worker takes over.
 
-        It replays each run from its log when the run next goes on. A step that was running is started again.
+        It replays each run from its log when the run next continues. A step that was running is started again.
         """
         self.driver.crash()
 
@@ -173,7 +173,7 @@ def session() -> Iterator[Workflows]:
 
 @contextmanager
 def _virtual_time() -> Iterator[None]:
-    """Put the clock back at the end; have ``timezone.now()`` move with it."""
+    """Reset the clock at the end; have ``timezone.now()`` move with it."""
     before, real = clock.offset(), timezone.now
     moved: Callable[[], datetime] = lambda: real() + (clock.offset() - before)  # noqa: E731
     with mock.patch.object(timezone, "now", real if _active else moved):

@@ -6,7 +6,7 @@ from ..authoring.registry import find_step, find_workflow
 from ..eventlog.statuses import ACTIVE_STEP
 from ..models import Hook, Run, Step
 
-#: how often the clock is moved on for one run before the test is told that it never ends
+#: how often the clock is advanced for one run before it counts as endless
 MAX_JUMPS = 10_000
 
 
@@ -15,13 +15,13 @@ class StillWaitingError(AssertionError):
 
 
 class ParkedError(AssertionError):
-    """The run cannot be advanced with the code at hand: its body does not fit its log, or raised outside of itself."""
+    """The run cannot be advanced with this code: its body does not fit its log, or raised outside of itself."""
 
 
 def describe_waiting(run: Run) -> str:
     """Why a run cannot go on by itself, and what the test can do about it."""
     reasons = [*_names(run), *_hooks(run), *_children(run)]
-    what = "; ".join(reasons) or "nothing: its body awaits something that nobody ever settles"
+    what = "; ".join(reasons) or "nothing: its body awaits something that nothing ever settles"
     return f"Run {run.pk} of {run.workflow} is {run.status} and waits for {what}."
 
 

@@ -1,4 +1,4 @@
-"""The log validator: what must hold of every run, whenever one looks.
+"""The validator: what must hold of every run at every moment.
 
 ::
 
@@ -98,7 +98,7 @@ def verify_subject(subject: Subject, rules: Iterable[Rule] = RULES) -> Iterator[
 
 
 def blocked_runs(run_ids: Iterable[str] | None = None) -> list[Run]:
-    """Runs that are parked because the code at hand does not fit them, oldest first."""
+    """Runs that are parked because the code does not fit them, oldest first."""
     runs = Run.objects.blocked()
     if run_ids is not None:
         runs = runs.filter(pk__in=list(run_ids))

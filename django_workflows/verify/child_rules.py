@@ -1,4 +1,4 @@
-"""Rules 6 and 8 between runs: what a parent was told of a child is how the child ended, and it is told at all."""
+"""Rules 6 and 8 between runs: a parent's log says how its child ended, and it says so in time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .fold import same
 from .violation import LoggedEvent, Subject, Violation
 
 
-def check_news(subject: Subject) -> Iterator[Violation]:
+def check_child_ends(subject: Subject) -> Iterator[Violation]:
     """Rule 6: the end of a child in its parent's log is the one in the child's row."""
-    told = {event.record.payload["child"]: event for event in subject.created(*events.CHILD_TERMINALS)}
-    for event in told.values():
+    reported = {event.record.payload["child"]: event for event in subject.created(*events.CHILD_TERMINALS)}
+    for event in reported.values():
         child = _child(subject, event)
         if child is None or child.life:  # pruned; or retried since: it may have ended otherwise by now
             continue
@@ -46,19 +46,19 @@ def _status_of(event: LoggedEvent) -> str:
     return "cancelled" if event.record.payload["cancelled"] else "failed"
 
 
-def check_silence(subject: Subject) -> Iterator[Violation]:
-    """Rule 8: a run that goes on has heard of every child that ended a while ago, or the news is on its way."""
+def check_notified(subject: Subject) -> Iterator[Violation]:
+    """Rule 8: an active run has recorded the end of every child that ended a while ago, or the outbox holds it."""
     started = {event.record.payload["child"] for event in subject.created(events.ChildStarted.type)}
-    told = {event.record.payload["child"] for event in subject.created(*events.CHILD_TERMINALS)}
-    if subject.ended or not started - told:
+    reported = {event.record.payload["child"] for event in subject.created(*events.CHILD_TERMINALS)}
+    if subject.ended or not started - reported:
         return
     since = subject.now - OVERDUE_AFTER - timedelta(seconds=conf.settings.POLL_INTERVAL)
-    ended = Run.objects.ended().filter(pk__in=started - told, completed_at__lt=since)
-    went_on = Run.objects.filter(continued_from__in=started - told).values("continued_from")
-    on_their_way = set(Outbox.objects.filter(target=subject.run.id).values_list("run_id", flat=True))
-    for child in ended.filter(parent_id=subject.run.id).exclude(pk__in=went_on):
-        if child.id not in on_their_way:
-            yield subject.violation(8, f"{child.id} has ended, and its parent was never told")
+    ended = Run.objects.ended().filter(pk__in=started - reported, completed_at__lt=since)
+    continued = Run.objects.filter(continued_from__in=started - reported).values("continued_from")
+    queued = set(Outbox.objects.filter(target=subject.run.id).values_list("run_id", flat=True))
+    for child in ended.filter(parent_id=subject.run.id).exclude(pk__in=continued):
+        if child.id not in queued:
+            yield subject.violation(8, f"{child.id} has ended, and its parent was never notified")
 
 
-RULES = (check_news, check_silence)
+RULES = (check_child_ends, check_notified)

@@ -1,4 +1,4 @@
-"""Rule 10 from the senders' side: what they were told is what the log holds."""
+"""Rule 10 from the senders' side: what was confirmed to them is in the log."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def verify_deliveries(accepted: Iterable[Event], *, exactly: bool = True) -> lis
     Each must be in its log, unchanged. With ``exactly``, the hooks concerned have received nothing else: then a refused
     delivery has left no trace either. A delivery repeated under its idempotency key counts once.
     """
-    told: dict[tuple[str, int], Event] = {(event.run_id, event.sequence): event for event in accepted}
+    confirmed: dict[tuple[str, int], Event] = {(event.run_id, event.sequence): event for event in accepted}
     found, received = [], Counter[tuple[str, str]]()
-    rows = Event.objects.filter(run_id__in={run_id for run_id, _ in told}, type=events.HookReceived.type)
+    rows = Event.objects.filter(run_id__in={run_id for run_id, _ in confirmed}, type=events.HookReceived.type)
     logged = {(event.run_id, event.sequence): event for event in rows}
-    for key, event in told.items():
+    for key, event in confirmed.items():
         row = logged.get(key)
         if row is None or (row.correlation_id, row.data) != (event.correlation_id, event.data):
             found.append(Violation(event.run_id, 10, f"event {event.sequence} was confirmed and is not in the log"))

@@ -43,7 +43,7 @@ def check_steps(subject: Subject) -> Iterator[Violation]:
 
 
 class _StepHistory:
-    """Walks the events of one step. ``running`` is the number of the attempt in hand, 0 for none."""
+    """Walks the events of one step. ``running`` is the number of the running attempt, 0 for none."""
 
     def __init__(self, subject: Subject, created: LoggedEvent) -> None:
         self.subject = subject
@@ -78,8 +78,8 @@ class _StepHistory:
             return
         number = event.record.payload.get("attempt")
         if number is not None and number != self.running:
-            in_hand = f"attempt {self.running} is running" if self.running else "no attempt is running"
-            yield self._violation(f"has event {event.sequence} ({event.type}) of attempt {number} while {in_hand}")
+            running = f"attempt {self.running} is running" if self.running else "no attempt is running"
+            yield self._violation(f"has event {event.sequence} ({event.type}) of attempt {number} while {running}")
         self.failures += _is_failure(event)
         self.running = 0
         if event.type == events.StepRetrying.type:
@@ -125,7 +125,7 @@ def _is_failure(event: LoggedEvent) -> bool:
 
 
 def check_waits(subject: Subject) -> Iterator[Violation]:
-    """A wait ends at most once, and completes not before its time unless somebody woke it."""
+    """A wait ends at most once, and completes not before its time unless it was woken."""
     for created in subject.created(events.WaitCreated.type):
         entity, due_at = created.record.correlation_id, created.record.payload["due_at"]
         ended: LoggedEvent | None = None

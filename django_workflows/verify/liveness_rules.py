@@ -1,4 +1,4 @@
-"""Rules 8 to 10: nothing stands still without an owner, streams are dense, deliveries are kept once."""
+"""Rules 8 to 10: nothing is overdue without an owner, streams are dense, deliveries are kept once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .violation import Subject, Violation
 
 
 def check_wake(subject: Subject) -> Iterator[Violation]:
-    """Rule 8: what time makes due is due by the run's row, too, or nobody would ever look."""
+    """Rule 8: what time makes due is due by the run's row, too, or no worker would ever look."""
     run = subject.run
     if subject.ended:
         if run.wake_at is not None:

@@ -52,11 +52,11 @@ def _wake(console: Console, options: argparse.Namespace) -> int:
 
 def _retry(console: Console, options: argparse.Namespace) -> int:
     api.retry_run(options.run_id)
-    console.line(f"{options.run_id} goes on from its failed step.")
+    console.line(f"{options.run_id} continues from its failed step.")
     return 0
 
 
 cancel = Subcommand("cancel", "Ask a run to end; it may clean up first.", _cancel_arguments, _cancel)
 resume = Subcommand("resume", "Deliver a payload to the hook with this token.", _resume_arguments, _resume)
 wake = Subcommand("wake", "End a run's sleeps now.", _wake_arguments, _wake)
-retry = Subcommand("retry", "Have a failed run go on from its failed step.", _takes_run, _retry)
+retry = Subcommand("retry", "Continue a failed run from its failed step.", _takes_run, _retry)

@@ -12,9 +12,10 @@ from django_workflows.api import inspection, recovery
 from django_workflows.api.inspection import Finding, Severity, Snapshot
 from django_workflows.authoring.registry import workflow_names
 from django_workflows.exceptions import WorkflowError
+from django_workflows.inspection.text import format_span
 
 from ..console import Console
-from ..values import clean, show_span
+from ..values import clean
 from .subcommand import Subcommand
 
 _COLOURS = {Severity.ERROR: "bad", Severity.WARNING: "busy", Severity.INFO: "faint"}
@@ -61,9 +62,10 @@ def _repair(console: Console, run_ids: list[str] | None) -> None:
 def _show_workers(console: Console, snapshot: Snapshot) -> None:
     for worker in snapshot.live:
         queues = ", ".join(worker.queues) or "all queues"
+        up, silent = format_span(snapshot.now - worker.started_at), format_span(snapshot.now - worker.heartbeat_at)
         console.line(
-            f"worker {worker}  {queues}, {worker.load} of {worker.concurrency} steps in hand, "
-            f"up {show_span(snapshot.now - worker.started_at)}, heard of {show_span(snapshot.now - worker.heartbeat_at)} ago"
+            f"worker {worker}  {queues}, {worker.load} of {worker.concurrency} steps running, "
+            f"up {up}, last heard from {silent} ago"
         )
     if not snapshot.live:
         console.line("no worker is alive")
@@ -80,7 +82,7 @@ def _show_findings(console: Console, findings: list[Finding]) -> None:
         if len(finding.run_ids) > 1 or (finding.run_ids and finding.run_ids[0] not in finding.sentence):
             console.line(console.paint(f"  {' '.join(finding.run_ids)}", "faint"))
     if not any(finding.wrong for finding in findings):
-        console.line(console.paint("Nothing stands still.", "good"))
+        console.line(console.paint("Nothing is stalled.", "good"))
 
 
 def _as_json(finding: Finding) -> dict[str, object]:
@@ -95,7 +97,7 @@ def _as_json(finding: Finding) -> dict[str, object]:
 
 subcommand = Subcommand(
     "doctor",
-    "Say what stands still, and why; exit 1 if something is wrong.",
+    "Say what is stalled, and why; exit 1 if something is wrong.",
     _add_arguments,
     _run,
     details="Lists the live workers and the workflows that this code knows, then what is wrong and what to do.",

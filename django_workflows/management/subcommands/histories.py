@@ -60,9 +60,7 @@ def _takes_files(parser: argparse.ArgumentParser) -> None:
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
     _takes_files(parser)
-    parser.add_argument(
-        "--activate", action="store_true", help="runs that have not ended, too: workers go on with them"
-    )
+    parser.add_argument("--activate", action="store_true", help="runs that have not ended, too: workers continue them")
 
 
 def _import(console: Console, options: argparse.Namespace) -> int:
@@ -113,8 +111,8 @@ export = Subcommand(
 import_ = Subcommand("import", "Store exported runs in this database.", _import_arguments, _import)
 replay = Subcommand(
     "replay",
-    "Replay exported runs with the code at hand; exit 1 if one does not fit.",
+    "Replay exported runs with this code; exit 1 if one does not fit.",
     _takes_files,
     _replay,
-    details="For CI: no database is asked. `workflows verify --replay --since 7d` does so with the runs of a database.",
+    details="For CI: needs no database. `workflows verify --replay --since 7d` does so with the runs of a database.",
 )

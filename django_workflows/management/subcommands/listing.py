@@ -10,11 +10,12 @@ from typing import Any
 from django_workflows.api import inspection
 from django_workflows.eventlog.statuses import RunStatus
 from django_workflows.inspection.run_filter import RunFilter, workflows_called
+from django_workflows.inspection.text import format_span, truncate
 from django_workflows.models import Run
 from django_workflows.models.querysets import RunQuerySet
 
 from ..console import Console
-from ..values import clean, shorten, show_moment, show_span
+from ..values import clean, show_moment
 from .show import STATUS_COLOURS
 from .subcommand import Subcommand, attribute, positive, seconds
 
@@ -42,8 +43,8 @@ def _run(console: Console, options: argparse.Namespace) -> int:
     width = min(40, max([8, *(len(run.workflow) for run in runs)]))
     for run in runs:
         status = console.paint(f"{'blocked' if run.blocked_reason else run.status:<10}", _colour(run))
-        age = show_span((run.completed_at or now) - run.created_at)
-        name = shorten(clean(run.workflow), width)
+        age = format_span((run.completed_at or now) - run.created_at)
+        name = truncate(clean(run.workflow), width)
         console.line(f"{run.id:<31}  {status} {name:<{width}} {show_moment(run.created_at)} {age:>10}")
     if not runs:
         console.line("No runs.")

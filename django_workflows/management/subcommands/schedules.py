@@ -11,10 +11,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_workflows.api import inspection, schedules
+from django_workflows.inspection.text import format_span, truncate
 from django_workflows.models import Schedule
 
 from ..console import Console
-from ..values import clean, shorten, show_moment, show_span
+from ..values import clean, show_moment
 from .beat import from_beat
 from .subcommand import Subcommand, positive
 
@@ -40,7 +41,7 @@ def _list(console: Console, options: argparse.Namespace) -> int:
     now = inspection.now()
     width = min(50, max([8, *(len(row.name) for row in rows)]))
     for row in rows:
-        name = shorten(clean(row.name), width)
+        name = truncate(clean(row.name), width)
         console.line(f"{name:<{width}}  {_when(row):<32} {_state(console, row, now)}")
     if not rows:
         console.line("No schedules. Declare one with @workflow(schedules=[...]), or api.create_schedule().")
@@ -50,7 +51,7 @@ def _list(console: Console, options: argparse.Namespace) -> int:
 def _when(row: Schedule) -> str:
     if "cron" in row.spec:
         return f"{row.spec['cron']} {row.tz}"
-    return f"every {show_span(_seconds(row.spec['every']))}"
+    return f"every {format_span(_seconds(row.spec['every']))}"
 
 
 def _seconds(number: float) -> Any:
@@ -67,7 +68,7 @@ def _state(console: Console, row: Schedule, now: datetime) -> str:
         return console.paint("never fires again", "bad")
     if row.next_at <= now:
         return console.paint(f"due since {show_moment(row.next_at)}", "busy")
-    return f"next {show_moment(row.next_at)}, in {show_span(row.next_at - now)}"
+    return f"next {show_moment(row.next_at)}, in {format_span(row.next_at - now)}"
 
 
 def _as_json(row: Schedule) -> dict[str, Any]:

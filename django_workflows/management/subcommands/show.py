@@ -7,13 +7,14 @@ from typing import Any
 
 from django_workflows.api import inspection
 from django_workflows.exceptions import RunNotFoundError
+from django_workflows.inspection.text import format_span
 from django_workflows.models import Event, Run
 
 from ..console import Console
 from ..drawing import draw
 from ..log_lines import log_line
 from ..timeline import build_timeline
-from ..values import clean, error_sentence, show_moment, show_span, show_value
+from ..values import clean, error_sentence, show_moment, show_value
 from .subcommand import Subcommand
 
 STATUS_COLOURS = {"completed": "good", "failed": "bad", "cancelled": "busy", "running": "busy", "pending": "faint"}
@@ -62,7 +63,7 @@ def _facts(console: Console, run: Run) -> list[tuple[str, str]]:
         ("queue", clean(run.queue) + (f", priority {run.priority}" if run.priority else "")),
         (
             "created",
-            f"{show_moment(run.created_at)}, {'took' if run.completed_at else 'for'} {show_span(end - run.created_at)}",
+            f"{show_moment(run.created_at)}, {'took' if run.completed_at else 'for'} {format_span(end - run.created_at)}",
         ),
     ]
     if run.attributes:

@@ -87,7 +87,7 @@ def _follow(console: Console, handle: RunHandle[Any]) -> int:
         console.line(console.paint(str(error), "bad"))
         return 1
     except KeyboardInterrupt:
-        console.line(f"The run goes on without us. Look at it with: workflows show {handle.id}")
+        console.line(f"The run continues. Look at it with: workflows show {handle.id}")
         return 130
 
 

@@ -28,7 +28,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=30.0,
         metavar="S",
-        help="seconds for the steps in hand after SIGTERM (default: 30)",
+        help="seconds that running steps get after SIGTERM (default: 30)",
     )
 
 
@@ -106,5 +106,5 @@ subcommand = Subcommand(
     "Advance runs and execute their steps.",
     _add_arguments,
     _run,
-    details="SIGTERM and Ctrl-C stop it: nothing new is claimed; steps in hand get --grace seconds.",
+    details="SIGTERM and Ctrl-C stop it: nothing new is claimed; running steps get --grace seconds.",
 )
