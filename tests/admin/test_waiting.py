@@ -81,7 +81,7 @@ def test_a_run_that_starts_later_and_one_that_no_worker_takes() -> None:
     later = Story("shop.fulfil", run_after=timedelta(hours=1))
     assert words(later, 0)[0].startswith("starts at ")
     stuck = Story("shop.fulfil", queue="slow")
-    assert words(stuck, 1) == ["about to go on"]
+    assert words(stuck, 1) == ["about to continue"]
     assert words(stuck, 300) == ["due for 5 min: no worker of queue slow has taken it"]
 
 

@@ -144,7 +144,7 @@ class TestWorkers:
         Step.objects.filter(run_id=handle.id).update(status="running", worker=silent)
         (finding,) = diagnose()
         assert (finding.code, finding.severity) == ("worker_silent", Severity.ERROR)
-        assert "1 step in hand" in finding.sentence
+        assert "1 step running" in finding.sentence
 
     def test_a_step_whose_worker_is_gone(self, workflows: Workflows) -> None:
         handle = workflows.start(work.everything, 1)
@@ -224,9 +224,9 @@ class TestTheCommand:
         a_worker()
         answer = manage("doctor")
         assert answer.code == 0
-        assert answer.lines[0].startswith("worker here:1  all queues, 0 of 1 steps in hand")
+        assert answer.lines[0].startswith("worker here:1  all queues, 0 of 1 steps running")
         assert "cli.everything" in answer.text
-        assert answer.lines[-1] == "Nothing stands still."
+        assert answer.lines[-1] == "Nothing is stalled."
 
     def test_says_what_is_wrong_with_advice_and_exits_1(self, workflows: Workflows, manage: Manage) -> None:
         workflows.start(work.sleeping)

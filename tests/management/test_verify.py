@@ -134,7 +134,7 @@ class TestChildren:
         Run.objects.filter(pk=handle.id).update(status="running", completed_at=None)
         Event.objects.filter(run_id=handle.id, type__in=["child_completed", "run_completed"]).delete()
         Run.objects.filter(pk=child.id).update(completed_at=database.now() - timedelta(minutes=1))
-        assert f"{child.id} has ended, and its parent was never told" in [v.what for v in verify_runs([handle.id])]
+        assert f"{child.id} has ended, and its parent was never notified" in [v.what for v in verify_runs([handle.id])]
 
 
 class TestStreams:
