@@ -2,8 +2,16 @@
 
 ::
 
-    insight (read-only answers) ──▶ pages           run list · run page · overview · "runs about this object"
-    pages ──▶ confirmation ──▶ api (the verbs)      every action has its own permission and leaves a LogEntry
+    inspection (read-only answers) ──▶ pages ──▶ confirmation ──▶ api (one call for each verb)
+
+    run_admin      the ModelAdmin: permissions, columns of the list, the routes of the pages below
+    changelist     the list by keyset                  filters        what it can be narrowed to
+    run_page       the page of one run, live           overview_page  the system at a glance
+    related_runs   "runs about this object" on another model's page
+    verbs          what may be done to a run: words, permission, the call of api
+    actions        confirm (GET) and do (POST) a verb, for one run or many; resume and dispose hooks
+    forms          why, and the payload for a hook     audit          a LogEntry for each action
+    redaction      hides tokens and seeds              rendering      pieces of HTML that pages share
 
 Nothing is editable, addable or deletable by hand. :class:`RunsAboutMixin` is for a project's own ``ModelAdmin``.
 """

@@ -2,12 +2,12 @@
 
 The admin, REST and the commands enter through here as well; each use case stands in the module of its subject::
 
-    starts      start one run, many, or by name            client      what handles and definitions ask (``run.result()``)
-    runs        find, cancel, wake, unblock                hooks       look up, resume, dispose
-    webhooks    an HTTP request in, its answer out         streams     pages of chunks for those who pass them on
-    recovery    repair, retry, fork, export, import        upkeep      prune, erase
-    schedules   create, find, pause, trigger, backfill
-    inspection  diagnose, verify                           deploys     lock file
+    starts      start one run, many, or by name         client      what handles and definitions ask (``run.result()``)
+    runs        find, cancel, wake, unblock             hooks       look up, resume, dispose
+    webhooks    an HTTP request in, its answer out      streams     pages of chunks, for doors that pass them on
+    schedules   create, find, pause, trigger, backfill  recovery    repair, retry, fork, export, import
+    upkeep      prune, erase                            inspection  diagnose, verify
+    deploys     the lock file
 
 What writes joins the caller's ``transaction.atomic()``: it commits or rolls back with the caller's own writes. The
 verbs of ``upkeep`` go through many runs and commit run by run, or batch by batch.

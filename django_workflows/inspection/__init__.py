@@ -1,5 +1,14 @@
-"""Questions that people ask about runs: what does it wait for, what happened when, how is the whole. Read-only.
+"""Questions that people ask about runs: what does one wait for, what happened when, what is stalled. Read-only.
 
-Nothing here writes, and nothing here decodes a payload into objects: a page has to open also where the class of a value
-is gone. Every query is bounded, so that an answer takes as long at 10^6 runs as at 10^3.
+::
+
+    about one run    timeline ──▶ lanes (strokes from the log) ──▶ scale (the time axis) ──▶ timeline_rows (bars, words)
+                     waiting   why it does not continue        actions  which verbs would do something
+    about a list     run_filter  conditions  ·  keyset  pages  ·  search  what a person means by a text
+    about all        overview    statistics  ·  counts  exact or estimated  ·  workers  who lives, who serves what
+                     health      what is stalled, with advice: ``workflows doctor``
+    for all          text        names, times, durations and tokens as people read them
+
+Nothing here writes, and nothing decodes a payload into objects: a page has to open also where the class of a value is
+gone. Every query is bounded, so that an answer takes as long at 10^6 runs as at 10^3.
 """

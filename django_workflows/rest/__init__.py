@@ -1,1 +1,17 @@
-"""The REST API and the webhooks: doors that parse, call ``api``, and render. Nothing is decided or written here."""
+"""The REST API and the webhooks: doors that parse, call ``api``, and render. Nothing is decided or written here.
+
+::
+
+    request ──▶ base (authentication, permissions, JSON in) ──▶ a view ──▶ api ──▶ serializers ──▶ answer
+                                                                  └─ WorkflowError ──▶ errors ──▶ {"code", "detail"}
+
+    base         what every view shares                   permissions  who may use it, and which runs a list shows
+    runs         list, detail, start, cancel, retry, wake  hooks        look up and resume by token
+    histories    events, steps, hooks, waits of one run    streams      Server-Sent Events, or a page of chunks
+    webhooks     one view for every sender, without login  schema       the OpenAPI document
+    filters      query strings of the list                 pagination   cursors over the pages of inspection.keyset
+    queries      payload columns as JSON, undecoded        serializers  the shapes of requests and answers
+    errors       the one table of HTTP statuses            schemas      drf-spectacular, where it is installed
+
+A new route is a view in the module of its subject and a line in ``urls.py``.
+"""

@@ -12,6 +12,14 @@
 
 With pytest there is the fixture ``workflows``, a :class:`Workflows`. Nothing sleeps, nothing needs a worker, and under
 ``TestCase`` all of it happens inside the test's transaction.
+
+::
+
+    session        Workflows, run_workflow: what a test calls       plugin         the pytest fixture
+    driver         a worker in the calling thread: turns, attempts  inline_executor  attempts, one after the other
+    client         waiting for a result drives the runs             transactions   commits inside a test's transaction
+    mocks          mock_step                                        waiting        why a run cannot continue, for the test
+    replay         assert_replays                                   crash_trials   survives_crash_everywhere
 """
 
 from __future__ import annotations

@@ -13,7 +13,14 @@
     9  streams    dense, nothing after their end
     10 deliveries each in the log once
 
-A run that is still going is a prefix: it is held to what it has got so far. A blocked run breaks no rule by being
+    loading ──▶ violation.Subject: one run with all that belongs to it ──▶ the rules ──▶ violation.Violation
+
+    log_rules       1                       fold            6: a fold of its own, so as not to share the writers' mistakes
+    entity_rules    2 to 5                  replay          7, here; other_process: 7, under another hash seed
+    child_rules     6 and 8 between runs    liveness_rules  8, 9, and 10 within one log
+    deliveries      10, from what senders were confirmed
+
+A run that has not ended is a prefix: it is held to what its log has so far. A blocked run breaks no rule by being
 blocked; :func:`blocked_runs` lists those.
 """
 

@@ -1,4 +1,18 @@
-"""The subcommands, in the order in which ``--help`` lists them."""
+"""The subcommands, in the order in which ``--help`` lists them.
+
+::
+
+    subcommand   what each consists of, and arguments that several of them take
+    worker       run workers                          start        start a run, and follow it
+    listing      list runs                            show         one run as a timeline or a log
+    actions      cancel, resume, wake, retry          fork         go another way from a step
+    schedules    schedules, and one of them           beat         Celery beat's entries as schedules
+    verify       hold logs and tables to the rules    doctor       what is stalled, and repair
+    prune        remove ended runs                    erase        erase their payloads
+    histories    export, import, replay               lock         makelock, check
+
+A new subcommand is a module here and a line in :data:`SUBCOMMANDS`.
+"""
 
 from __future__ import annotations
 
