@@ -41,6 +41,13 @@ def test_imports_go_down_only() -> None:
             "django_workflows.authoring.runtime -> django_workflows.authoring.handles",
         ),
         ("authoring/elsewhere.py", "", "elsewhere"),
+        ("rest/runs.py", "from ..services import steps", "django_workflows.rest is not allowed to import"),
+        ("admin/verbs.py", "from ..store import database", "django_workflows.admin is not allowed to import"),
+        (
+            "management/subcommands/prune.py",
+            "from django_workflows.upkeep import retention",
+            "django_workflows.management is not allowed to import",
+        ),
         ("elsewhere.py", "", "elsewhere"),
     ],
 )
