@@ -162,7 +162,7 @@ class WorkerLostError(WorkflowError):
 
 
 class InAtomicBlockError(WorkflowError):
-    """Waiting for a run inside the transaction that starts it would wait for ever."""
+    """Waiting for a run inside the transaction that starts it would never return."""
 
 
 class FatalError(WorkflowError):

@@ -34,6 +34,7 @@ class RunHandle(Generic[R]):
         return client().status(self.id)
 
     def astatus(self) -> Awaitable[str]:
+        """As :meth:`status`, in async code."""
         self._refuse_in_body("astatus")
         return client().astatus(self.id)
 
@@ -66,6 +67,7 @@ class RunHandle(Generic[R]):
         client().cancel(self.id, reason, force)
 
     def acancel(self, reason: str | None = None, force: bool = False) -> Awaitable[None]:
+        """As :meth:`cancel`, in async code."""
         self._refuse_in_body("acancel")
         return client().acancel(self.id, reason, force)
 
@@ -80,6 +82,7 @@ class RunHandle(Generic[R]):
     def astream(
         self, name: str = "default", start_index: int = 0, timeout: Duration | None = None
     ) -> AsyncIterator[Any]:
+        """As :meth:`stream`, for ``async for``."""
         self._refuse_in_body("astream")
         return client().astream(self.id, name, start_index, timeout)
 

@@ -28,7 +28,7 @@ else:
 
 
 class ObjectGoneError(FatalError):
-    """The object has been deleted since the reference was made. A step that raises it is not tried again.
+    """The object has been deleted since the reference was made. A step that raises it is not retried.
 
     ``label`` (``"shop.Order"``), ``pk`` and ``database`` say which one.
     """
@@ -58,7 +58,7 @@ class ModelRef(Generic[M]):
             raise TypeError(f"ModelRef.of() takes a model instance, not {type(instance).__name__}.")
         if instance.pk is None or instance._state.adding:
             raise ValueError(
-                f"This {instance._meta.label} has not been saved, so that nobody could find it: save it first."
+                f"This {instance._meta.label} has not been saved, so it cannot be found again: save it first."
             )
         return cls(instance._meta.label, instance.pk, instance._state.db or "default")
 

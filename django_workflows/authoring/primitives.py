@@ -54,7 +54,7 @@ def random() -> Random:
 
 
 async def race(*aws: Awaitable[Any]) -> Any:
-    """The result (or the exception) of whichever finishes first. The others are cancelled, and have ended on return."""
+    """The result (or the exception) of the first to finish. The others are cancelled, and have ended on return."""
     if not aws:
         raise ValueError("race() takes at least one awaitable.")
     tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(aw) for aw in aws]
@@ -62,7 +62,7 @@ async def race(*aws: Awaitable[Any]) -> Any:
 
     def settle(task: asyncio.Future[Any]) -> None:
         if not task.cancelled():
-            task.exception()  # a loser's exception is nobody's: mark it as seen
+            task.exception()  # a loser's exception goes nowhere: mark it as retrieved
         if not finished.done():
             finished.set_result(task)
 
@@ -102,7 +102,7 @@ class Hook:
 
     @property
     def token(self) -> str:
-        """What ``resume_hook()`` takes. Whoever knows it can resume the hook."""
+        """What ``resume_hook()`` takes. Knowing it is enough to resume the hook."""
         return self._port.token
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -273,7 +273,7 @@ def patched(patch: str) -> bool:
 def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     """End this run and hand over to a new one of the same workflow, with these arguments and an empty log.
 
-    For workflows that live for ever. It ends the body like ``return``; do not catch ``BaseException`` around it.
+    For workflows that live indefinitely. It ends the body like ``return``; do not catch ``BaseException`` around it.
     """
     raise require("continue_as_new()").continue_as_new(args, kwargs)
 
@@ -294,15 +294,19 @@ class Writable:
         self.run_id, self.name = run_id, name
 
     def write(self, value: Any) -> None:
+        """Append ``value`` to the stream. It is saved with others, at the latest before the step's end."""
         require("Writing to a stream").write(self.run_id, self.name, value)
 
     def awrite(self, value: Any) -> Awaitable[None]:
+        """As :meth:`write`, in an ``async def`` step."""
         return require("Writing to a stream").awrite(self.run_id, self.name, value)
 
     def close(self) -> None:
+        """End the stream: readers stop after the last value. Closing twice is silent."""
         require("Closing a stream").close_stream(self.run_id, self.name)
 
     def aclose(self) -> Awaitable[None]:
+        """As :meth:`close`, in an ``async def`` step."""
         return require("Closing a stream").aclose_stream(self.run_id, self.name)
 
     def __eq__(self, other: object) -> bool:

@@ -82,15 +82,20 @@ class Workflow(Definition[P, R]):
         return BoundWorkflow(self, _DEFAULTS).astart(*args, **kwargs)
 
     def start_many(self, calls: Calls) -> list[RunHandle[R]]:
-        """Start a run for each ``(args, kwargs)``, in one transaction. Returns the handles in order."""
+        """Start a run for each ``(args, kwargs)``, in one transaction: all or none. Returns the handles in order."""
         return BoundWorkflow(self, _DEFAULTS).start_many(calls)
 
     def astart_many(self, calls: Calls) -> Awaitable[list[RunHandle[R]]]:
+        """As :meth:`start_many`, in async code. In a workflow body: start child runs, in order."""
         return BoundWorkflow(self, _DEFAULTS).astart_many(calls)
 
 
 class BoundWorkflow(Generic[P, R]):
-    """A workflow and how to start it. ``using()`` again adds to or replaces the options."""
+    """A workflow with start options, as ``workflow.using(...)`` returns it.
+
+    Starting raises ``TypeError`` for arguments that do not fit the function, ``SerializationError`` and
+    ``PayloadTooLargeError`` for those that cannot be stored.
+    """
 
     __slots__ = ("options", "workflow")
 
@@ -98,9 +103,18 @@ class BoundWorkflow(Generic[P, R]):
         self.workflow, self.options = workflow, options
 
     def using(self, **options: Any) -> BoundWorkflow[P, R]:
+        """The same workflow with these options added or replaced; attributes are merged key by key.
+
+        Raises ``TypeError`` for unknown options, ``TypeError`` or ``ValueError`` for malformed values.
+        """
         return BoundWorkflow(self.workflow, self.options.merge(**options))
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        """Start a run with these arguments. Inside ``transaction.atomic()`` it commits or rolls back with it.
+
+        In a body that is a plain ``def``: start a child run. In an ``async def`` body it raises
+        ``WorkflowSandboxError``; use :meth:`astart` there.
+        """
         if (runtime := sync_body()) is not None:
             self.workflow.check_arguments(args, kwargs)
             return runtime.start_child(self.workflow, self.options, args, kwargs)  # type: ignore[return-value]
@@ -109,18 +123,21 @@ class BoundWorkflow(Generic[P, R]):
         return client().start(self.workflow, self.options, args, kwargs)  # type: ignore[no-any-return]
 
     def astart(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[RunHandle[R]]:
+        """As :meth:`start`, in async code. In a workflow body: start a child run, recorded when it is awaited."""
         self.workflow.check_arguments(args, kwargs)
         if (runtime := body()) is not None:
             return runtime.start_child(self.workflow, self.options, args, kwargs)
         return client().astart(self.workflow, self.options, args, kwargs)
 
     def start_many(self, calls: Calls) -> list[RunHandle[R]]:
+        """Start a run for each ``(args, kwargs)``, in one transaction: all or none. Returns the handles in order."""
         if sync_body() is not None:
             return [self.start(*args, **kwargs) for args, kwargs in self._checked(calls)]
         self._refuse_in_body("start_many")
         return client().start_many(self.workflow, self.options, self._checked(calls))
 
     def astart_many(self, calls: Calls) -> Awaitable[list[RunHandle[R]]]:
+        """As :meth:`start_many`, in async code. In a workflow body: start child runs, in order."""
         checked = self._checked(calls)
         if (runtime := body()) is None:
             return client().astart_many(self.workflow, self.options, checked)

@@ -1,4 +1,4 @@
-"""A hook as its body sees it: registered or refused by an event, fed by events, read first in, first out."""
+"""A hook as its body sees it: registered or refused by an event, fed by events, consumed first in, first out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class BodyHook:
     """Payloads stay in ``_payloads`` until a reader really takes one, so that a cancelled reader loses nothing.
 
-    Readers wait for a wake-up, not for a payload, as in ``asyncio.Queue``: whoever is woken looks again.
+    Readers wait for a wake-up, not for a payload, as in ``asyncio.Queue``: a woken reader checks again.
     """
 
     __slots__ = (
@@ -109,7 +109,7 @@ class BodyHook:
             self._wake(self._readers, 1)
 
     def freed(self) -> None:
-        """Somebody else has disposed the hook."""
+        """Another transaction has disposed the hook, not this body."""
         self._disposed = True
         self._payloads.clear()
         self._wake(self._readers)

@@ -15,7 +15,7 @@ class Continuation(BaseException):
     """Raised by ``continue_as_new()``: not an error, so that ``except Exception`` lets it pass."""
 
     def __init__(self, input: Encoded) -> None:
-        super().__init__("The run goes on as a new one. Do not catch BaseException around continue_as_new().")
+        super().__init__("The run continues as a new one. Do not catch BaseException around continue_as_new().")
         self.input = input
 
 

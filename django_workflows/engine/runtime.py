@@ -114,7 +114,7 @@ class BodyRuntime(Runtime):
 
     @property
     def dead(self) -> bool:
-        """Whether the body is being put away: requests have no effect any more."""
+        """Whether the body is being closed: its requests have no effect any more."""
         return self.loop.dead
 
     def request_future(self, correlation_id: str, abandon: Callable[[str], None]) -> RequestFuture:

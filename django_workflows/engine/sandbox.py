@@ -162,7 +162,7 @@ def lifted() -> Iterator[None]:
 
 
 def _reset() -> None:
-    """In a forked child only the forking thread lives on; nobody there will end what other threads had begun."""
+    """In a forked child only the forking thread survives: what other threads had begun will never end."""
     global _lock, _paused
     _lock = threading.Lock()
     _thread.depth = 0

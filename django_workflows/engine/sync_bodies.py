@@ -37,7 +37,7 @@ from .teardown import keep
 if TYPE_CHECKING:
     from .runtime import BodyRuntime
 
-#: how often a body that is put away may go on to wait for something, before it is left where it stands
+#: waits that a body may still begin while it is closed, before it is abandoned where it stands
 _ATTEMPTS = 100
 _ABANDONED: Any = object()
 
@@ -63,7 +63,7 @@ class SyncRuntime(Runtime):
         return parent.switch(awaitable)
 
     def _refuse(self, awaitable: Any) -> None:
-        """The body is being put away: whatever it waits for never comes."""
+        """The body is being closed: what it waits for never comes."""
         if asyncio.iscoroutine(awaitable):
             awaitable.close()
         self._refused += 1
@@ -206,7 +206,7 @@ class SyncStack:
 
 
 class _Thread:
-    """The thread that sync bodies run on. Whoever hands it something waits for the answer."""
+    """The thread that sync bodies run on. The caller that hands it a call waits for the answer."""
 
     def __init__(self) -> None:
         self._work: SimpleQueue[tuple[Callable[[], Any], SimpleQueue[tuple[bool, Any]]]] = SimpleQueue()

@@ -1,4 +1,4 @@
-"""Putting an unfinished body away without a sound.
+"""Closing an unfinished body, without any effect.
 
 The loop is dead by then: nothing that the body's ``finally`` blocks and handlers ask for has an effect, and whatever
 they await never comes. So each coroutine is closed until it stops awaiting things in answer.
@@ -24,15 +24,15 @@ from .loop import DurableLoop
 _ATTEMPTS = 100
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 
-#: what cannot be closed, and is kept for ever (:func:`keep`)
+#: what cannot be closed, and is kept for good (:func:`keep`)
 stubborn: list[Any] = []
 
 
 def keep(body: object) -> None:
     """Never free it, for that would close it once more, at any time and on any thread.
 
-    Not at the interpreter's end either, when a list is not enough to hold it: a body that swallows everything would turn
-    round and round there, where what it awaits returns at once, and the process would never end.
+    Not at the interpreter's end either, when a list is not enough to hold it: a body that swallows everything would loop
+    there, where what it awaits returns at once, and the process would never exit.
     """
     stubborn.append(body)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(body))
@@ -74,7 +74,7 @@ def _close_task(task: DurableTask) -> None:
     for _ in range(_ATTEMPTS):
         try:
             task.durable_context.run(coroutine.close)
-        except BaseException as error:  # noqa: BLE001  (mostly of the body's own cleanup; nobody is left to be told)
+        except BaseException as error:  # noqa: BLE001  (mostly raised by the body's own cleanup; the body is gone, so there is no caller to report it to)
             if _says(error, "ignored GeneratorExit"):
                 continue
         return
@@ -86,7 +86,7 @@ def _close_generator(generator: AsyncGeneratorType[Any, Any], context: Context) 
         context.run(_aclose, generator)
     except BaseException as error:  # noqa: BLE001
         if _says(error, "already running"):
-            # On Python 3.11 a generator whose reader was closed counts as running for ever. Freeing it runs nothing, as
+            # On Python 3.11 a generator whose reader was closed counts as running forever. Freeing it runs nothing, as
             # long as it was not asked to close: its finalizer is the loop's.
             return
     if generator.ag_frame is not None:

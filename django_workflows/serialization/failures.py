@@ -3,7 +3,7 @@
 ``type`` is a dotted path (built-in classes bare), ``cause`` such an object or None. An exception with attributes of its
 own has them under ``attributes`` too, when all of them can be encoded.
 
-Blind ``except`` clauses are the point here: the exception is a stranger's, and whatever its ``__str__``, its arguments'
+Blind ``except`` clauses are the point here: the exception is foreign code, and whatever its ``__str__``, its arguments'
 ``__repr__`` or its module do (``SystemExit`` included) must end as a description and not end the worker.
 """
 
@@ -131,7 +131,7 @@ def decode_error(payload: dict[str, Any]) -> BaseException | None:
         if exc is not None and isinstance(cause, dict):
             exc.__cause__ = decode_error(cause)
         return exc
-    except Exception:  # a payload that somebody has written by hand
+    except Exception:  # a payload written by hand
         return None
 
 

@@ -12,7 +12,7 @@ _FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
 def loaded(module: str, name: str) -> Any:
-    """``module.name`` if somebody has imported the module, else None: a value of its classes cannot exist before."""
+    """``module.name`` if the module has been imported, else None: no value of its classes exists before that."""
     return getattr(sys.modules.get(module), name, None)
 
 
