@@ -3,7 +3,7 @@
 ::
 
     execution: deliver(record)           history      which records a replay is fed, and the look ahead
-      │ settles one awaitable            runtime      primitives ─▶ decisions; hooks, children: their state
+      │ arrivals settles one awaitable   runtime      primitives ─▶ decisions; hooks, children: their state
       ▼                                  sync_bodies  the same for bodies that are a plain def
     loop: drain()                        decisions    staged ─▶ committed ─▶ taken ─▶ matched with the log
       │ the body runs to quiescence      matching     is this the recorded decision? both sides in words

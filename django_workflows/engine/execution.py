@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from ..authoring.runtime import RUNTIME
@@ -27,10 +26,10 @@ from ..exceptions import CorruptedEventLogError, PayloadTooLargeError, ReplayDiv
 from ..serialization import encode_error, size
 from ..values.attributes import merge_attributes
 from . import determinism, sandbox
-from .futures import DurableTask
+from .arrivals import SETTLE
 from .matching import describe_command, describe_record, matches
 from .outcome import conclude
-from .payloads import read, step_error
+from .payloads import read
 from .runtime import BodyRuntime
 from .teardown import tear_down
 
@@ -44,21 +43,28 @@ def _no_address(token: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSettings:
-    """Limits, and what the engine cannot know by itself. ``webhook_url``: from a token to the URL to deliver to."""
+    """What the engine cannot know by itself.
 
-    max_events: int = 100_000
+    ``max_payload_bytes``: of one encoded value. ``webhook_url``: from a token to the absolute URL of its webhook.
+    """
+
     max_payload_bytes: int = 16 * 1024 * 1024
     webhook_url: Callable[[str], str] = _no_address
-    default_queue: str = "default"
+
+
+#: called with a record and the decision of the body that it records
+Observer = Callable[[Record, Command | None], None]
 
 
 class Execution:
     """A body and how far its log has been delivered.
 
-    ``last_sequence``: of the last record handed in. ``finished``: the body has ended, its end is among the decisions.
-    ``stale``: the log was reopened by a retry, so that this execution has to be replaced. Errors that leave its methods
-    (:class:`ReplayDivergenceError`, :class:`CorruptedEventLogError`) are about the log or the code, never the body's
-    own; after one, close the execution.
+    ``record_created``: the log's first record. ``reserved_ids``: correlation ids that the body must not use again,
+    those of lives before a retry. ``last_sequence``: of the last record delivered. ``finished``: the body has ended,
+    its end is among the decisions. ``stale``: a retry has reopened the log, so this execution has to be replaced.
+
+    Errors that leave its methods (:class:`ReplayDivergenceError`, :class:`CorruptedEventLogError`) are about the log or
+    the code, never the body's own; after one, close the execution.
     """
 
     def __init__(
@@ -67,21 +73,18 @@ class Execution:
         record_created: Record,
         *,
         run_id: str,
-        deadline_at: datetime | None = None,
         settings: ExecutionSettings | None = None,
         reserved_ids: frozenset[str] = frozenset(),
     ) -> None:
         sandbox.install()
         determinism.install()
-        self.workflow, self.run_id, self.deadline_at = workflow, run_id, deadline_at
+        self.workflow, self.run_id = workflow, run_id
         self.settings = settings or ExecutionSettings()
         self.last_sequence = record_created.sequence
         self.finished = self.stale = self.closed = False
         self._created = created = read(record_created)
         #: the log holds the end of the run; only steps that were running may still say how they went
         self._ended = False
-        self._cancelled = False
-        self._main: DurableTask | None = None
         self._context = Context()
         self.runtime = BodyRuntime(
             run_id,
@@ -108,38 +111,42 @@ class Execution:
         else:
             self._deliver(record)
 
-    def replay(self, records: Iterable[Record]) -> None:
+    def replay(self, records: Iterable[Record], *, observe: Observer | None = None) -> None:
         """Feed records in order. A new execution takes a whole log from its start, retries and all.
 
-        Of the log's later records only tokens and children's ids are looked at beforehand.
+        Of the log's later records only tokens and children's ids are known beforehand. ``observe`` is called after
+        each record that records a decision, with the decision that the body had made; None where the end was imposed.
         """
         records = [record for record in records if record.type != events.RunCreated.type]
         if not records:
             return
         self._check_dense(records)
         last = records[-1].sequence
-        if self._main is None and any(record.type == events.RunRetried.type for record in records):
+        if self.runtime.main is None and any(record.type == events.RunRetried.type for record in records):
             self.runtime.numbering.reserve(lives.reserved_ids(records))
             records = lives.effective(records)
         self.runtime.ahead.scan(records)
+        deliver = self._deliver if observe is None else self._observed(observe)
         with sandbox.draining(), self.runtime.loop:
             for record in records:
-                self._deliver(record)
+                deliver(record)
         self.last_sequence = last
         self.runtime.ahead.clear()
 
-    def accept(self, records: Iterable[Record]) -> None:
-        """Feed the events just written for :meth:`take`. Then take again: a hook's registration may wake the body."""
-        with sandbox.draining(), self.runtime.loop:
-            for record in records:
-                self._check_next(record)
-                self._deliver(record)
+    def _observed(self, observe: Observer) -> Callable[[Record], None]:
+        def deliver(record: Record) -> None:
+            decision = self.runtime.decisions.head() if record.is_decision else None
+            self._deliver(record)
+            if record.is_decision:
+                observe(record, decision)
+
+        return deliver
 
     def _begin(self, record: Record) -> None:
         """Start the body, at the time of this record. ``run_started`` does it; so does a first arrival without one."""
-        if self._main is not None:
-            return
         runtime = self.runtime
+        if runtime.main is not None:
+            return
         runtime.clock = runtime.started_at = record.created_at
         runtime.cause = record.sequence
         args, kwargs = self._created["args"], self._created["kwargs"]
@@ -149,7 +156,7 @@ class Execution:
             said = f"{self.workflow.name} with {len(args)} arguments and {sorted(kwargs)}"
             raise ReplayDivergenceError(said, str(error), record.sequence) from error
         coroutine = self._context.run(self.workflow.open, args, kwargs)
-        self._main = runtime.loop.create_task(coroutine, name=self.workflow.name, context=self._context)
+        runtime.main = runtime.loop.create_task(coroutine, name=self.workflow.name, context=self._context)
         self._quiesce()
 
     def _check_next(self, record: Record) -> None:
@@ -181,7 +188,7 @@ class Execution:
             self._feed(record)
 
     def _feed(self, record: Record) -> None:
-        settle = _SETTLE.get(record.type)
+        settle = SETTLE.get(record.type)
         if settle is None and record.type not in TYPES:
             raise CorruptedEventLogError(
                 f"Event {record.sequence} of {self.run_id} has a strange type, {record.type!r}."
@@ -197,20 +204,15 @@ class Execution:
             self.runtime.decisions.ended_by_itself(record.correlation_id)
         if settle is None or self.finished:
             return
-        if self._main is None:
+        if self.runtime.main is None:
             self._begin(record)
-        if not self.finished:
-            settle(self, record)
-
-    def _resolve(self, record: Record) -> None:
-        """The record may settle something: from now on it is this late, and what follows is caused by it."""
-        runtime = self.runtime
-        runtime.clock = max(runtime.clock, record.created_at)
-        runtime.cause = record.sequence
+        if not self.runtime.decisions.closed and settle(self.runtime, record):
+            self._quiesce()
 
     def _quiesce(self) -> None:
         """Run the body until it waits for events, or has ended."""
-        runtime, main = self.runtime, self._main
+        runtime = self.runtime
+        main = runtime.main
         assert main is not None
         loop = runtime.loop
         if loop.ready:
@@ -221,73 +223,6 @@ class Execution:
             tear_down(loop, main)
         else:
             runtime.decisions.commit()
-
-    # --- what each event settles -------------------------------------------------------------------------------------
-
-    def _step_ended(self, record: Record) -> None:
-        runtime = self.runtime
-        self._resolve(record)
-        entry = runtime.steps.pop(record.correlation_id, None)
-        if entry is None:
-            return
-        name, future = entry
-        payload = read(record)
-        if record.type == events.StepCompleted.type:
-            future.set_result(payload["output"])
-        else:
-            future.set_exception(step_error(name, payload["error"]))
-        self._quiesce()
-
-    def _wait_completed(self, record: Record) -> None:
-        self._resolve(record)
-        fire = self.runtime.waits.pop(record.correlation_id, None)
-        if fire is not None:
-            fire()
-            self._quiesce()
-
-    def _hook_settled(self, record: Record) -> None:
-        self._resolve(record)
-        hook = self.runtime.hooks.get(record.correlation_id)
-        if hook is None:
-            return
-        if record.type == events.HookCreated.type:
-            hook.created()
-        elif record.type == events.HookConflict.type:
-            hook.conflicted(record.payload["owner"])
-        else:
-            hook.received(read(record)["payload"])
-        self._quiesce()
-
-    def _hook_disposed(self, record: Record) -> None:
-        if record.is_decision:
-            return
-        self._resolve(record)
-        hook = self.runtime.hooks.pop(record.correlation_id, None)
-        if hook is not None:
-            hook.freed()
-            self._quiesce()
-
-    def _child_ended(self, record: Record) -> None:
-        self._resolve(record)
-        child = self.runtime.children.get(read(record)["child"])
-        if child is not None:
-            child.ended(record)
-            self._quiesce()
-
-    def _end_requested(self, record: Record) -> None:
-        self._resolve(record)
-        if self._cancelled or self._main is None:
-            return
-        self._cancelled = True
-        reason = record.payload.get("reason")
-        if reason is None and record.type == events.RunTimedOut.type:
-            reason = "the run is past its deadline"
-        self._main.cancel(reason)
-        self._quiesce()
-
-    def _attributes_set(self, record: Record) -> None:
-        """The log's order decides, also between the body's own changes and those of its steps."""
-        self.runtime.attributes = merge_attributes(self.runtime.attributes, record.payload["attributes"])
 
     # --- decisions out -----------------------------------------------------------------------------------------------
 
@@ -331,7 +266,7 @@ class Execution:
             raise self._divergence(head, record)
 
     def _match_end(self, head: Command | None, record: Record) -> None:
-        imposed = self._cancelled or record.type == events.RunCancelled.type or _error_code(record) in _IMPOSED
+        imposed = self.runtime.cancelled or record.type == events.RunCancelled.type or _error_code(record) in _IMPOSED
         if not imposed and (head is None or not self._same(head, record)):
             raise self._divergence(head, record)
         self._ended = True
@@ -350,12 +285,8 @@ class Execution:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    @property
-    def exceeds_max_events(self) -> bool:
-        return self.last_sequence > self.settings.max_events
-
     def close(self) -> None:
-        """Put the body away: nothing of it runs on, nothing it does in closing has an effect. Never raises."""
+        """Close the body: none of its code runs afterwards, and what it does in closing has no effect. Never raises."""
         if self.closed:
             return
         self.closed = True
@@ -365,12 +296,12 @@ class Execution:
 
     def _end_body(self) -> None:
         self.finished = True
-        loop = self.runtime.loop
+        loop, main = self.runtime.loop, self.runtime.main
         if asyncio._get_running_loop() is loop:  # in the middle of a replay
-            tear_down(loop, self._main)
+            tear_down(loop, main)
             return
         with sandbox.draining(), loop:
-            tear_down(loop, self._main)
+            tear_down(loop, main)
 
 
 def _payload(command: Command) -> str | None:
@@ -396,19 +327,5 @@ _CLOSED_FROM_OUTSIDE = frozenset(
         lambda traits: traits.closes and traits.resolves and traits.entity in (Entity.STEP, Entity.WAIT, Entity.HOOK)
     )
 )
-_SETTLE: dict[str, Callable[[Execution, Record], None]] = {
-    events.StepCompleted.type: Execution._step_ended,
-    events.StepFailed.type: Execution._step_ended,
-    events.WaitCompleted.type: Execution._wait_completed,
-    events.HookCreated.type: Execution._hook_settled,
-    events.HookConflict.type: Execution._hook_settled,
-    events.HookReceived.type: Execution._hook_settled,
-    events.HookDisposed.type: Execution._hook_disposed,
-    events.ChildCompleted.type: Execution._child_ended,
-    events.ChildFailed.type: Execution._child_ended,
-    events.RunCancelRequested.type: Execution._end_requested,
-    events.RunTimedOut.type: Execution._end_requested,
-    events.AttributesSet.type: Execution._attributes_set,
-}
 #: events whose delivery may let the body run on
-_MAY_WAKE = frozenset({*_SETTLE, events.RunStarted.type})
+_MAY_WAKE = frozenset({*SETTLE, events.RunStarted.type})

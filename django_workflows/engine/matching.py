@@ -12,10 +12,9 @@ from ..eventlog.commands import Command
 from ..eventlog.events import Record
 from ..exceptions import SerializationError
 from ..serialization import canonical, loads
+from ..values.ids import is_secret
 
 _LONGEST = 200
-#: how tokens look that the engine makes; they are secrets
-_SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 def is_about(command: Command, record: Record) -> bool:
@@ -177,7 +176,7 @@ def _logged_call(what: str, named: str) -> Callable[[Record], str]:
 
 def _logged_hook(record: Record) -> str:
     payload = record.payload
-    secret = payload.get("is_webhook", False) or _SECRET.fullmatch(payload["token"])
+    secret = is_secret(payload["token"], payload.get("is_webhook", False))
     return _hook(record.correlation_id, None if secret else payload["token"])
 
 

@@ -23,13 +23,14 @@ from ..eventlog.commands import (
     SetAttributes,
     StartChild,
 )
+from ..eventlog.events import Record
 from ..exceptions import WorkflowSandboxError
 from ..serialization import Encoded, dumps
 from ..values import durations, ids
 from ..values.attributes import merge_attributes, require_few
 from .children import Child
 from .decisions import Decisions
-from .futures import DurableCall, RequestFuture, never, pause, value_at_once
+from .futures import DurableCall, DurableTask, RequestFuture, never, pause, value_at_once
 from .history import LookAhead
 from .hooks import BodyHook
 from .loop import DurableLoop
@@ -90,6 +91,9 @@ class BodyRuntime(Runtime):
         self.numbering = Numbering(reserved)
         self.ahead = LookAhead()
         self.loop = DurableLoop(self, crc32(seed.encode()))
+        #: the body itself, once it has begun; ``cancelled``: it was asked to end
+        self.main: DurableTask | None = None
+        self.cancelled = False
         #: what may still be settled, by correlation id (children: by run id)
         self.steps: dict[str, tuple[str, RequestFuture]] = {}
         self.waits: dict[str, Callable[[], None]] = {}
@@ -101,7 +105,8 @@ class BodyRuntime(Runtime):
         self._seed = seed
         self._random: Random | None = None
         self._uuids: Random | None = None
-        self._patches: dict[str, bool] = {}
+        #: answers that ``patched()`` has given
+        self.patches: dict[str, bool] = {}
         #: what plain functions of this body ask
         self.sync: SyncRuntime | None = None
 
@@ -111,6 +116,11 @@ class BodyRuntime(Runtime):
         from .sync_bodies import open_sync  # an optional extra
 
         return open_sync(self, fn, args, kwargs)
+
+    def move_to(self, record: Record) -> None:
+        """The record may settle something: from now on it is this late, and what follows is caused by it."""
+        self.clock = max(self.clock, record.created_at)
+        self.cause = record.sequence
 
     @property
     def dead(self) -> bool:
@@ -279,10 +289,10 @@ class BodyRuntime(Runtime):
         self.set_attributes(attributes)
 
     def patched(self, patch: str) -> bool:
-        answer = self._patches.get(patch)
+        answer = self.patches.get(patch)
         if answer is None:
             command = RecordPatch(f"patch:{patch}", patch, cause=self.cause)
-            answer = self._patches[patch] = self.ahead.patched(command, self.decisions.pending())
+            answer = self.patches[patch] = self.ahead.patched(command, self.decisions.pending())
             if answer:
                 self.decisions.request(command)
         return answer
@@ -292,7 +302,7 @@ class BodyRuntime(Runtime):
 
         A patch decides nothing by itself, so its line may move and go; the run keeps its answer.
         """
-        self._patches[patch] = True
+        self.patches[patch] = True
         self.decisions.discard(f"patch:{patch}")
 
     def continue_as_new(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseException:

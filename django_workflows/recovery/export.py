@@ -142,7 +142,7 @@ def replay_history(history: dict[str, Any]) -> list[str]:
     if raw_fields(records[0]).get("erased"):
         return []
     ended = history["run"]["status"] in TERMINAL_RUN
-    return replay_log(workflow, history["id"], records, places_of(records), deadline_at=None, ended=ended)
+    return replay_log(workflow, history["id"], records, places_of(records), ended=ended)
 
 
 @in_transaction

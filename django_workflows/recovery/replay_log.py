@@ -1,4 +1,4 @@
-"""Replaying a log away from any worker: whether the code at hand fits it, and why it holds what it holds.
+"""Replaying a log away from any worker: whether this code fits it, and why it holds what it holds.
 
 A *cut* after event k stands for a worker that has written everything up to k: its decisions are taken there, and the
 rest of the log is delivered to it record by record, as to a body that was kept. Every cut begins with a cold replay.
@@ -8,7 +8,6 @@ The engine itself compares decision by decision; this module only makes sure tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 from .. import conf
 from ..authoring.registry import find_workflow
@@ -42,16 +41,15 @@ def require_workflow(name: str) -> Workflow[..., object]:
 
 
 def execution_settings() -> ExecutionSettings:
-    """The engine's settings in this process, live and on replay: its limits, and the address of its webhooks."""
+    """The engine's settings in this process, live and on replay: the limit of a value, and the address of webhooks."""
     return ExecutionSettings(
-        max_events=conf.settings.MAX_EVENTS_PER_RUN,
         max_payload_bytes=conf.settings.MAX_PAYLOAD_BYTES,
         webhook_url=webhook_url,
     )
 
 
 def trace_log(run_id: str, workflow: Workflow[..., object], log: Sequence[Record]) -> Trace:
-    """Replay a whole log, from ``run_created`` on, with the code at hand. Writes nothing.
+    """Replay a whole log, from ``run_created`` on, with the code of this process. Writes nothing.
 
     Raises:
         CorruptedEventLogError: the log breaks a rule of its own.
@@ -65,14 +63,13 @@ def replay_log(
     records: Sequence[Record],
     places: Sequence[int],
     *,
-    deadline_at: datetime | None,
     ended: bool,
 ) -> list[str]:
     """Cut the log at these places. What goes wrong, in words: the first thing only, all cuts would say the same."""
     orm_guard.install()
 
     def fresh() -> Execution:
-        return Execution(workflow, records[0], run_id=run_id, deadline_at=deadline_at, settings=execution_settings())
+        return Execution(workflow, records[0], run_id=run_id, settings=execution_settings())
 
     retried = any(record.type == events.RunRetried.type for record in records)
     for place in [WHOLE] if retried else places:  # only a whole log can be replayed past a retry

@@ -25,6 +25,6 @@ def assert_replays(run: RunHandle[Any] | Run | str, *, workflow: Workflow[..., A
         raise AssertionError(f"Run {run_id} is of {row.workflow}, which no imported module defines.")
     ended = row.status in TERMINAL_RUN
     log = read(run_id)
-    wrong = replay_log(code, run_id, log, places_of(log), deadline_at=row.deadline_at, ended=ended)
+    wrong = replay_log(code, run_id, log, places_of(log), ended=ended)
     if wrong:
         raise AssertionError(f"The code of {code.name} does not fit the log of {run_id}: {wrong[0]}")

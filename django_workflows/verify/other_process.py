@@ -79,7 +79,6 @@ def _line(subject: Subject) -> str:
             "run_id": run.id,
             "workflow": run.workflow,
             "module": workflow.fn.__module__,
-            "deadline_at": None if run.deadline_at is None else run.deadline_at.isoformat(),
             "ended": subject.ended,
             "records": [
                 [r.sequence, r.type, r.correlation_id, r.data, r.created_at.isoformat()] for r in subject.records
@@ -106,9 +105,8 @@ def _judge(item: dict[str, Any]) -> Sequence[str | None]:
         Record(sequence, type, correlation_id, data, datetime.fromisoformat(at))
         for sequence, type, correlation_id, data, at in item["records"]
     ]
-    deadline_at = None if item["deadline_at"] is None else datetime.fromisoformat(item["deadline_at"])
     places = places_of(records)
-    return replay_log(workflow, item["run_id"], records, places, deadline_at=deadline_at, ended=item["ended"])
+    return replay_log(workflow, item["run_id"], records, places, ended=item["ended"])
 
 
 def replay_stdin() -> None:

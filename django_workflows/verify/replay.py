@@ -24,7 +24,7 @@ def check_replay(subject: Subject, *, everywhere: bool = False) -> Iterator[Viol
     if workflow is None or run.blocked_reason or not subject.events or subject.was_erased:
         return
     places = places_of(subject.records) if everywhere else [WHOLE, 1]
-    found = replay_log(workflow, run.id, subject.records, places, deadline_at=run.deadline_at, ended=subject.ended)
+    found = replay_log(workflow, run.id, subject.records, places, ended=subject.ended)
     for what in found:
         yield subject.violation(7, what)
     if not found and _has_forgotten_decisions(subject, workflow):
@@ -37,9 +37,7 @@ def _has_forgotten_decisions(subject: Subject, workflow: Workflow[..., object]) 
     due = run.wake_at is not None and run.wake_at <= subject.now + timedelta(seconds=1)
     if subject.ended or due or run.status != "running":
         return False
-    execution = Execution(
-        workflow, subject.records[0], run_id=run.id, deadline_at=run.deadline_at, settings=execution_settings()
-    )
+    execution = Execution(workflow, subject.records[0], run_id=run.id, settings=execution_settings())
     try:
         execution.replay(subject.records)
         return bool(execution.take())

@@ -224,10 +224,9 @@ class Run:
     def advance(self) -> None:
         """What a worker does: deliver what is new, write what the body decides, until there is nothing more."""
         execution = self.execution
-        for record in self.records[execution.last_sequence :]:
-            execution.deliver(record)
+        deliver(execution, self.records[execution.last_sequence :])
         while decided := execution.take():
-            execution.accept(self.log.write(decided))
+            deliver(execution, self.log.write(decided))
 
     def start(self) -> Run:
         self.log.append(events.RunStarted("wrkr_1", "v1"))
@@ -305,6 +304,11 @@ class Run:
         assert self.end.type in ("run_failed", "run_cancelled"), self.end.payload
         error: dict[str, Any] = self.end.payload["error"]
         return error
+
+
+def deliver(execution: Execution, records: Iterable[Record]) -> None:
+    for record in records:
+        execution.deliver(record)
 
 
 def finish(

@@ -101,7 +101,7 @@ def test_many_live_runs_do_not_slow_each_other_down() -> None:
         run.records[0] = type(created)(1, created.type, "", data, created.created_at)
         run.execution = run.new_execution()
         run.start()
-    hashes = {hash(run.execution._main) for run in runs}
+    hashes = {hash(run.execution.runtime.main) for run in runs}
     assert len(hashes) == 300
 
 

@@ -25,7 +25,7 @@ from django_workflows.exceptions import (
 )
 
 from .steps import a, b, c
-from .support import Run, check_replays, finish
+from .support import Run, check_replays, deliver, finish
 
 
 class CardDeclined(FatalError):
@@ -262,7 +262,7 @@ def test_continue_as_new_hands_over_and_no_except_exception_stops_it() -> None:
     (command,) = run.execution.take()
     assert isinstance(command, ContinueAsNew)
     assert command.input == '{"args":[2],"kwargs":{}}'
-    run.execution.accept(run.log.write([command]))
+    deliver(run.execution, run.log.write([command]))
     check_replays(run)
 
 
@@ -386,7 +386,7 @@ def test_an_end_that_the_services_impose_is_no_divergence() -> None:
 
 
 def small(maximum: int) -> ExecutionSettings:
-    return ExecutionSettings(max_payload_bytes=maximum, max_events=3)
+    return ExecutionSettings(max_payload_bytes=maximum)
 
 
 def test_a_payload_too_large_fails_the_run_in_place_of_the_decision() -> None:
@@ -423,18 +423,6 @@ def test_a_lower_limit_changes_nothing_for_what_is_in_the_log_already() -> None:
     run.complete("a")
     run.complete("b", 1)
     assert run.output == 1
-
-
-def test_the_execution_says_when_its_log_is_too_long() -> None:
-    @workflow
-    async def body() -> Any:
-        await a()
-
-    run = Run(body, settings=small(10_000)).start()
-    assert not run.execution.exceeds_max_events
-    run.log.start_step("a")
-    run.advance()
-    assert run.execution.exceeds_max_events
 
 
 # --- what a body cannot read -----------------------------------------------------------------------------------------

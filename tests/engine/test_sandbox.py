@@ -173,10 +173,12 @@ def test_guards_are_entered_and_left_around_every_drain(monkeypatch: pytest.Monk
 
     @workflow
     async def body() -> Any:
-        calls.append("body")
+        calls.append("first")
+        await a()
+        calls.append("second")
 
-    Run(body).start()
-    assert calls[:4] == ["in", "body", 1, "in"]
+    Run(body).start().complete("a")
+    assert calls == ["in", "first", 1, "in", "second", 4]
 
 
 def test_only_the_outermost_of_nested_drains_enters_the_guards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from django_workflows.authoring.primitives import create_hook
 from django_workflows.authoring.workflows import workflow
 
 from .steps import a
-from .support import Run
+from .support import Run, deliver
 
 
 def assert_linear(work: Callable[[int], float], small: int, factor: int = 8) -> None:
@@ -55,10 +55,10 @@ def test_writing_a_wide_fan_out_in_bounded_batches() -> None:
     batches = 0
     while batch := run.execution.take(500):
         assert len(batch) == 500
-        run.execution.accept(run.log.write(batch))
+        deliver(run.execution, run.log.write(batch))
         if batches == 3:  # arrivals in between
             run.log.complete_step("step:a:7")
-            run.execution.accept(run.records[run.execution.last_sequence :])
+            deliver(run.execution, run.records[run.execution.last_sequence :])
         batches += 1
     assert batches == 10
     for name in run.open_steps:

@@ -114,7 +114,7 @@ class ReplayCache:
         run = work.transition.run
         workflow = find_workflow(run.workflow)
         assert workflow is not None
-        execution = Execution(workflow, log[0], run_id=run.id, deadline_at=run.deadline_at, settings=self._settings)
+        execution = Execution(workflow, log[0], run_id=run.id, settings=self._settings)
         work.body, work.unseen = Body(execution, work.transition.entities), log
 
 
