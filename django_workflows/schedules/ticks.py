@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import transaction
 
 from ..authoring.registry import find_workflow
 from ..models import Schedule, ScheduleTick
@@ -19,7 +19,7 @@ from ..serialization import dumps
 from ..services import runs
 from ..services.creation import create_runs
 from ..services.start_options import new_run
-from ..store import database, locking
+from ..store import database, faults, locking
 from ..store.write import write
 from . import overlap, timing
 from .catchup import due_ticks
@@ -48,7 +48,7 @@ def make_due(workflows: Sequence[str], limit: int = MOST) -> int:
             try:
                 with transaction.atomic(using=database.alias()):
                     _serve(schedule, database.now())
-            except (DatabaseError, InterfaceError):
+            except faults.DATABASE_ERRORS:
                 raise  # the store's fault: the tick is made when it is back
             except Exception as error:
                 logger.warning("Schedule %s is paused: it cannot be served.", schedule.name, exc_info=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -70,27 +70,6 @@ def notify(channel: str, payloads: Iterable[str] = ("",), through: Execute | Non
     if is_postgresql() and conf.settings.LISTEN:
         values = [channel, sorted(set(payloads))]
         (through or execute)("SELECT pg_notify(%s::text, p) FROM unnest(%s::text[]) p", values)
-
-
-def is_connection_lost(error: BaseException) -> bool:
-    """Whether the connection broke. Django opens a new one on its way out of ``atomic``, so that it cannot be asked."""
-    cause: Any = error.__cause__ or error
-    state = getattr(cause, "sqlstate", None)
-    if state is None:  # the client noticed it: there is no answer from the server
-        return isinstance(error, OperationalError | InterfaceError)
-    return state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
-
-
-def is_lock_timeout(error: BaseException) -> bool:
-    """Whether a lock could not be had within ``lock_timeout``: somebody's transaction takes long."""
-    cause: Any = error.__cause__ or error
-    return getattr(cause, "sqlstate", None) == "55P03"
-
-
-def is_deadlock(error: BaseException) -> bool:
-    """Whether PostgreSQL ended this transaction to break a deadlock or a serialization conflict."""
-    cause: Any = error.__cause__ or error
-    return getattr(cause, "sqlstate", None) in ("40P01", "40001")
 
 
 def execute(text: str, values: Sequence[Any]) -> Rows:

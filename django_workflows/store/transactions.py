@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from django.db import OperationalError, transaction
+from django.db import transaction
 
-from . import database
+from . import database, faults
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,8 +32,8 @@ def in_transaction(verb: Callable[P, R]) -> Callable[P, R]:
             try:
                 with atomic():
                     return verb(*args, **kwargs)
-            except OperationalError as error:
-                if not own or attempt == TRIES - 1 or not database.is_deadlock(error):
+            except faults.DATABASE_ERRORS as error:
+                if not own or attempt == TRIES - 1 or not faults.classify(error).is_conflict:
                     raise
         raise AssertionError("unreachable")
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
 from .. import conf
 from ..authoring.registry import step_names, workflow_names
 from ..schedules import declared, ticks
 from ..services import outbox
-from ..store import claims, database, orm_guard
+from ..store import claims, database, faults, orm_guard
 from ..store.claims import Survey, WorkerScope
 from ..store.code_version import code_version
 from ..upkeep import retention, worker_rows
@@ -108,7 +108,7 @@ class WorkerProcess:
                     pause = _FIRST_RECONNECT
                     if idle and self.burst and self._finished():
                         break
-                except (ConnectionLostError, DatabaseError, InterfaceError, OSError) as error:
+                except (ConnectionLostError, *faults.DATABASE_ERRORS, OSError) as error:
                     self._lose(error)
                     self.stopping.wait(pause)
                     pause = min(pause * 2, _LAST_RECONNECT)
@@ -297,7 +297,7 @@ class WorkerProcess:
         """Give running steps their grace, release the rest, and leave."""
         self.slots.close()
         deadline = time.monotonic() + self.grace
-        with suppress(ConnectionLostError, DatabaseError, InterfaceError):
+        with suppress(ConnectionLostError, *faults.DATABASE_ERRORS):
             while self.advancer.in_flight and time.monotonic() < deadline:
                 self.advancer.turn(claim=False)
                 if self.advancer.in_flight:

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
 from .. import conf
 from ..services import runs
-from ..store import claims, locking
+from ..store import claims, faults, locking
 from ..store.code_version import code_version
 from ..store.transactions import atomic
 from ..store.write import write
@@ -187,7 +187,7 @@ class Supervisor:
             try:
                 if not _park_run(run_id, reason, pause):
                     left.append((run_id, reason, pause))
-            except (DatabaseError, InterfaceError):
+            except faults.DATABASE_ERRORS:
                 left.append((run_id, reason, pause))
         if self._to_park:
             connections.close_all()

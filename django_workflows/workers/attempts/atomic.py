@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from ...exceptions import FatalError
 from ...serialization import Encoded, dumps
 from ...services import steps
-from ...store import database, locking
+from ...store import database, faults, locking
 from ...store.limits import require_size
 from ...store.write import write
 from .attempts import AlreadyRecorded, Attempt, Outcome, Released
@@ -46,10 +46,13 @@ def run_atomic(attempt: Attempt, runtime: StepRuntime, call: Callable[[], Any], 
             _complete(attempt, output)
     except _LeaseLostError:
         return AlreadyRecorded(attempt)
-    except (OperationalError, InterfaceError) as error:
+    except faults.DATABASE_ERRORS as error:
         # Nothing of an atomic step is left when its connection breaks, wherever that happens: no fault of the step.
         # Other errors are its own, also at the commit, where deferred constraints are checked.
-        if not returned and not database.is_connection_lost(error):
+        if (
+            not (returned and isinstance(error, OperationalError | InterfaceError))
+            and faults.classify(error).kind is not faults.Kind.GONE
+        ):
             raise
         logger.warning("The result of step %s could not be saved and it is tried again: %s", attempt.step.id, error)
         return Released(attempt, pause)

@@ -14,11 +14,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.db import DatabaseError, InterfaceError
-
 from ...exceptions import StreamClosedError, WorkflowError
 from ...serialization import Encoded
-from ...store import database
+from ...store import database, faults
 from ...store.transactions import atomic
 from ...streams import writing
 from .attempts import Attempt
@@ -103,7 +101,7 @@ class ChunkBuffer:
             try:
                 self._drain()
                 break
-            except (DatabaseError, InterfaceError) as error:
+            except faults.DATABASE_ERRORS as error:
                 if database.connection().in_atomic_block:
                     raise
                 if time.monotonic() >= until:
@@ -233,7 +231,7 @@ class Flusher:
                 buffer.flush()
             else:
                 buffer._drain()
-        except (DatabaseError, InterfaceError) as error:
+        except faults.DATABASE_ERRORS as error:
             logger.warning("Chunks of a stream could not be saved and are tried again: %s", error)
             self._close_connection()
             with self._lock:

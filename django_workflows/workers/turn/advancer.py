@@ -10,11 +10,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from django.db import DatabaseError, InterfaceError
-
 from ... import conf
 from ...engine import sandbox
-from ...store import claims, database
+from ...store import claims, faults
 from ...store.write import send_signals
 from ..attempts.attempts import Attempt, Outcome
 from ..link.connection import AdvancingConnection
@@ -148,7 +146,7 @@ class Advancer:
                     limit = self.claim_limit if claim else 0
                     claimed = self._locked.advance(left, limit=limit, notified=notified)
                 committed = self._settlement.begin_and_notify()
-        except (DatabaseError, InterfaceError) as error:
+        except faults.DATABASE_ERRORS as error:
             self._put_back(works)
             raise ConnectionLostError(str(error)) from error
         except BaseException:  # ours: whatever becomes of this process, what was reported must not be forgotten
@@ -175,8 +173,9 @@ class Advancer:
                         self._locked.start_pending(hints)
                     begun = bool(self._settlement.started)
                     self._settlement.begin_and_notify()
-            except (DatabaseError, InterfaceError) as error:
-                contended = self.connection.usable and (database.is_deadlock(error) or database.is_lock_timeout(error))
+            except faults.DATABASE_ERRORS as error:
+                fault = faults.classify(error)
+                contended = self.connection.usable and (fault.is_conflict or fault.is_lock_timeout)
                 self._put_back([])
                 if contended:
                     return True

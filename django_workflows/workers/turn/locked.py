@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.db import IntegrityError
 
 from ...exceptions import CorruptedEventLogError
-from ...store import claims, database, locking
+from ...store import claims, faults, locking
 from ...store.transactions import atomic
 from ...store.write import write_rows
 from ..link.connection import AdvancingConnection
@@ -136,7 +136,7 @@ class Locked:
                 self._settlement.undo(locked)
                 if not self._connection.usable:
                     raise
-                if database.is_deadlock(error) and attempt < _TRIES - 1:
+                if faults.classify(error).is_conflict and attempt < _TRIES - 1:
                     continue
                 if isinstance(error, IntegrityError | CorruptedEventLogError) and not attempt and self._repair(work):
                     continue

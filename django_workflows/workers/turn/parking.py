@@ -9,7 +9,7 @@ from ...exceptions import CorruptedEventLogError, ReplayDivergenceError
 from ...recovery.repair import repair_run
 from ...serialization import encode_error
 from ...services import runs
-from ...store import claims, database, locking
+from ...store import claims, faults, locking
 from ...store.transactions import atomic
 from ...store.write import write
 from ..attempts.attempts import Failed, Outcome
@@ -49,7 +49,7 @@ def park(work: Work, error: Exception, code_version: str, connection: AdvancingC
 
 
 def _reason(work: Work, error: Exception) -> str:
-    if database.is_lock_timeout(error):
+    if faults.classify(error).is_lock_timeout:
         return "Another transaction holds what the run needs: its row, or the token of a hook."
     expected = isinstance(error, ReplayDivergenceError | CorruptedEventLogError)
     logger.warning("Run %s cannot be advanced: %s", work.run_id, error, exc_info=not expected)
