@@ -15,6 +15,8 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+from .values import durations
+
 NAME = "DJANGO_WORKFLOWS"
 
 
@@ -23,7 +25,7 @@ def _seconds(value: Any) -> float:
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ValueError("takes seconds (a number >= 0) or a timedelta")
-    return float(value)
+    return min(float(value), durations.LONGEST.total_seconds())
 
 
 def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 
@@ -91,7 +92,19 @@ class RunCancelledError(WorkflowError):
 
 
 class RunTimeoutError(WorkflowError):
-    """The run did not end before its deadline."""
+    """The run did not end before its deadline. ``limit``: from its start to ``deadline_at``, a delayed begin included.
+
+    What left the body is the cause, unless it was the cancellation with which the body is told.
+    """
+
+    def __init__(self, limit: timedelta | None = None, deadline_at: datetime | None = None) -> None:
+        sentence = "The run did not end before its deadline."
+        if limit is not None and deadline_at is not None:
+            sentence = (
+                f"The run did not end within {limit}: its deadline was {deadline_at.isoformat(timespec='seconds')}."
+            )
+        super().__init__(sentence)
+        self.limit, self.deadline_at = limit, deadline_at
 
 
 class StepFailedError(WorkflowError):

@@ -122,6 +122,10 @@ class Execution:
             return
         self._check_dense(records)
         last = records[-1].sequence
+        if self.runtime.main is None and lives.ended_before_it_began(records):
+            self.last_sequence = last
+            self.finished = self._ended = True
+            return
         if self.runtime.main is None and any(record.type == events.RunRetried.type for record in records):
             self.runtime.numbering.reserve(lives.reserved_ids(records))
             records = lives.effective(records)

@@ -169,11 +169,11 @@ class DurableLoop(_Closed):  # type: ignore[misc]
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        if not math.isfinite(when):
-            raise ValueError(f"A time on the loop's clock is a finite number, not {when!r}.")
+        if math.isnan(when):
+            raise ValueError(f"A time on the loop's clock is a number, not {when!r}.")
         timer = Timer(when, callback, args, self, context)
         timer.correlation_id = None
-        if self.dead:
+        if self.dead or when == math.inf:  # never, as on any loop of asyncio's: there is nothing to wait for
             return timer
         due_at = self.host.due_at(when)
         if due_at <= self.host.clock:

@@ -27,9 +27,18 @@ def conclude(main: asyncio.Task[Any], exit: BaseException | None, cause: int) ->
             return CompleteRun("", output=dumps(main.result()), cause=cause)
         except Exception as refused:  # noqa: BLE001  (encoders of registered types are user code)
             error = refused
-    if isinstance(error, Continuation):
-        return ContinueAsNew("", input=error.input, cause=cause)
+    if (continuation := _continuation(error)) is not None:
+        return ContinueAsNew("", input=continuation.input, cause=cause)
     return FailRun("", error=encode_error(error), error_code=error_code(error), cause=cause)
+
+
+def _continuation(error: BaseException) -> Continuation | None:
+    """The first one, also where a ``TaskGroup`` has put it into a group."""
+    if isinstance(error, Continuation):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_continuation, error.exceptions)), None)
+    return None
 
 
 def _exception(main: asyncio.Task[Any]) -> BaseException | None:

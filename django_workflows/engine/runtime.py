@@ -159,13 +159,13 @@ class BodyRuntime(Runtime):
     # --- waits -------------------------------------------------------------------------------------------------------
 
     def sleep(self, delay: float | timedelta | str | datetime) -> Coroutine[Any, Any, None]:
-        durations.until(delay, self.clock)  # malformed: raise at the call
+        durations.due(delay, self.clock)  # malformed: raise at the call
         return self._call("sleep", self._request_sleep, delay)
 
     def _request_sleep(self, delay: float | timedelta | str | datetime) -> Iterator[Any]:
         if self.loop.dead:
             return never()
-        due_at = durations.until(delay, self.clock)
+        due_at = durations.due(delay, self.clock)
         if due_at <= self.clock:
             return pause()
         future = self.request_future("", self.abandon_wait)
@@ -187,9 +187,9 @@ class BodyRuntime(Runtime):
 
     def due_at(self, when: float) -> datetime:
         try:
-            return self.started_at + round(when * 1_000_000) * _MICROSECOND
+            return min(self.started_at + round(when * 1_000_000) * _MICROSECOND, durations.NEVER)
         except OverflowError:
-            raise ValueError("The timer would go off after the year 9999.") from None
+            return durations.NEVER
 
     # --- hooks -------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .events import CREATIONS, RUN_TERMINALS, AttributesSet, Record, RunRetried
+from .events import CREATIONS, RUN_TERMINALS, AttributesSet, Record, RunRetried, RunStarted
 
 
 def effective(records: Sequence[Record]) -> list[Record]:
@@ -24,6 +24,12 @@ def effective(records: Sequence[Record]) -> list[Record]:
         and record.type != RunRetried.type
         and not (index < last and record.type in RUN_TERMINALS)
     ]
+
+
+def ended_before_it_began(records: Sequence[Record]) -> bool:
+    """Whether the run was cancelled before any worker had advanced it: its body has never run, and does not on replay."""
+    types = {record.type for record in records}
+    return not types.isdisjoint(RUN_TERMINALS) and RunStarted.type not in types
 
 
 def reserved_ids(records: Iterable[Record]) -> frozenset[str]:

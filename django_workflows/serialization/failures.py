@@ -32,9 +32,15 @@ _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = _short.maxfr
 _NOT_RAISABLE = (StopIteration, StopAsyncIteration)
 
 
-def encode_error(exc: BaseException) -> Encoded:
-    """The exception as encoded text. Never raises: what cannot be encoded or printed is replaced by a description."""
-    return _splice(_encode(exc, 0, set()))
+def encode_error(exc: BaseException, cause: Encoded | None = None) -> Encoded:
+    """The exception as encoded text. Never raises: what cannot be encoded or printed is replaced by a description.
+
+    ``cause``: another error, encoded already, in place of the exception's own cause.
+    """
+    parts = _encode(exc, 0, set())
+    if cause is not None:
+        parts["cause"] = cause
+    return _splice(parts)
 
 
 def _splice(parts: dict[str, Encoded]) -> Encoded:

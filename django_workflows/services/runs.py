@@ -10,11 +10,14 @@ from ..authoring.registry import find_workflow
 from ..eventlog import events
 from ..eventlog.commands import CompleteRun, EndRun, FailRun
 from ..eventlog.statuses import RunStatus, StepStatus
-from ..exceptions import EntityConflictError, RunNotActiveError
-from ..serialization import Encoded, dumps
+from ..exceptions import EntityConflictError, RunNotActiveError, RunTimeoutError
+from ..serialization import Encoded, encode_error, loads
 from ..store.event_log import append, find_last
 from ..store.transition import Transition
 from . import hooks, outbox, steps, waits
+
+#: the type of the error that a body raises when it lets a cancellation through
+_CANCELLED = "asyncio.exceptions.CancelledError"
 
 
 def start_run(transition: Transition, worker_id: str | None, code_version: str) -> None:
@@ -31,7 +34,7 @@ def start_run(transition: Transition, worker_id: str | None, code_version: str) 
 
 
 def request_cancel(transition: Transition, reason: str | None, *, force: bool) -> bool:
-    """Ask the body to end; with ``force``, end the run at once. False: it was asked before, nothing was added.
+    """Ask the body to end; with ``force``, or before it has begun, end the run at once. False: nothing was added.
 
     Raises:
         RunNotActiveError: the run has completed or failed.
@@ -48,7 +51,7 @@ def request_cancel(transition: Transition, reason: str | None, *, force: bool) -
     run.wake_at = transition.now
     transition.run_changed = True
     transition.wake.add(run.id)
-    if force:
+    if force or run.status == RunStatus.PENDING:  # there is no body yet that could clean up
         end_run(transition, None)
     return True
 
@@ -88,7 +91,7 @@ def end_run(transition: Transition, end: EndRun | None) -> None:
     if run.cancel_requested_at is not None:
         _cancel_run(transition, output, error)
     elif run.timed_out_at is not None:
-        _fail_run(transition, error or _timeout_error(transition), "run_timeout")
+        _fail_run(transition, _timeout_error(transition, error), "run_timeout")
     elif isinstance(end, FailRun):
         _fail_run(transition, end.error, end.error_code)
     else:
@@ -132,17 +135,12 @@ def _first_reason(transition: Transition) -> str | None:
     return request.payload["reason"] if request is not None else None
 
 
-def _timeout_error(transition: Transition) -> Encoded:
-    deadline = transition.run.deadline_at
-    return dumps(
-        {
-            "type": "django_workflows.exceptions.RunTimeoutError",
-            "message": f"The run did not end before {deadline and deadline.isoformat()}.",
-            "args": [],
-            "traceback": "",
-            "cause": None,
-        }
-    )
+def _timeout_error(transition: Transition, error: Encoded | None) -> Encoded:
+    """What left the body is the cause, unless it is how the body was told of its deadline."""
+    run = transition.run
+    limit = None if run.deadline_at is None else run.deadline_at - run.created_at
+    told = error is None or loads(error)["type"] == _CANCELLED
+    return encode_error(RunTimeoutError(limit, run.deadline_at), None if told else error)
 
 
 def _set_status(transition: Transition, status: RunStatus) -> None:

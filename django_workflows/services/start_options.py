@@ -10,6 +10,7 @@ from .. import conf
 from ..authoring.workflows import Workflow
 from ..serialization import Encoded
 from ..values.durations import parse
+from ..values.validation import check_limit
 from .creation import NewRun
 
 
@@ -44,7 +45,7 @@ def new_run(
         attributes=attributes,
         idempotency_key=options.get("idempotency_key"),
         run_after=run_after(options.get("run_after")),
-        timeout=None if timeout is None else parse(timeout),
+        timeout=check_limit("timeout", timeout),
         detached=bool(options.get("detached")),
         **origin,
     )

@@ -69,6 +69,23 @@ def _parse_text(text: str) -> timedelta:
     return total
 
 
+#: a limit that is longer is none: added to any time of this century it still is a time
+LONGEST = timedelta(days=36_525)
+#: the due time of what never comes: the last days of the calendar are left for zones that are ahead of UTC
+NEVER = datetime(9999, 12, 30, tzinfo=UTC)
+
+
+def due(value: float | timedelta | str | datetime, now: datetime) -> datetime:
+    """As :func:`until`, for waits: what is infinite or after the calendar's end never comes, and is :data:`NEVER`."""
+    if isinstance(value, float) and value == float("inf"):
+        return NEVER
+    if isinstance(value, datetime):
+        return until(value, now) if clock.require_aware(value) < NEVER else NEVER
+    clock.require_aware(now)
+    delta = parse(value)
+    return now.astimezone(UTC) + delta if delta < NEVER - now else NEVER
+
+
 def until(value: float | timedelta | str | datetime, now: datetime) -> datetime:
     """When it is over, in UTC: ``now`` plus a duration, or an aware datetime itself, but never before ``now``.
 

@@ -50,7 +50,7 @@ class RetryPolicy:
             seconds = min(self.retry_delay * self.backoff ** (failures - 1), self.max_retry_delay)
         except OverflowError:
             seconds = self.max_retry_delay if self.retry_delay else 0.0
-        return timedelta(seconds=seconds * random() if self.jitter else seconds)
+        return min(timedelta(seconds=seconds * random() if self.jitter else seconds), durations.LONGEST)
 
     def exhausted(self, failures: int) -> bool:
         """Whether this many failures are more than the policy forgives. Lost workers are not failures."""

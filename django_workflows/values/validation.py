@@ -38,10 +38,13 @@ def check_storable(option: str, text: str) -> None:
 
 
 def check_limit(option: str, value: durations.Duration | None) -> timedelta | None:
-    """A duration longer than zero, in any form that :func:`durations.parse` takes; None, which means no limit."""
-    if value is None:
+    """A duration longer than zero, in any form that :func:`durations.parse` takes; None, which means no limit.
+
+    An infinite limit is none, and one of more than a century is taken for one.
+    """
+    if value is None or (isinstance(value, float) and value == float("inf")):
         return None
-    delta = naming(option, durations.parse, value)
+    delta = min(naming(option, durations.parse, value), durations.LONGEST)
     if not delta:
         raise ValueError(f"{option} is longer than zero; None means no limit.")
     return delta

@@ -10,6 +10,8 @@ import pytest
 
 from django_workflows.authoring.primitives import now, race, sleep
 from django_workflows.authoring.workflows import workflow
+from django_workflows.serialization import loads
+from django_workflows.values import durations
 
 from .steps import a, b, c
 from .support import START, Run, check_replays, count_up, finish
@@ -364,13 +366,42 @@ def test_call_later_and_its_handle() -> None:
     check_replays(run)
 
 
-@pytest.mark.parametrize("delay", [float("nan"), float("inf"), 1e18])
-def test_a_delay_that_is_no_time_is_refused(delay: float) -> None:
+def test_a_delay_that_is_no_number_is_refused() -> None:
     @workflow
     async def body() -> Any:
-        await asyncio.sleep(delay)
+        await asyncio.sleep(float("nan"))
 
     assert Run(body).start().error["type"] == "ValueError"
+
+
+@pytest.mark.parametrize("limit", [float("inf"), 1e18])
+def test_a_limit_without_end_is_none(limit: float) -> None:
+    """As in asyncio, infinite means never; so does what the calendar cannot hold."""
+
+    @workflow
+    async def body() -> Any:
+        async with asyncio.timeout(limit):
+            await asyncio.wait_for(sleep(5), limit)
+        return "slept"
+
+    run = finish(Run(body))
+    assert run.output == "slept"
+    check_replays(run)
+
+
+@pytest.mark.parametrize("delay", [float("inf"), timedelta.max, datetime.max.replace(tzinfo=UTC)])
+def test_a_sleep_without_end_is_a_wait_that_a_person_may_end(delay: Any) -> None:
+    @workflow
+    async def body() -> Any:
+        await sleep(delay)
+        return "woken"
+
+    run = Run(body).start()
+    assert run.types == ["wait_created"]
+    assert loads(run.records[-1].data)["due_at"] == durations.NEVER
+    run.pass_time(woken=True)
+    assert run.output == "woken"
+    check_replays(run)
 
 
 @pytest.mark.parametrize("delay", [0, 0.0, -5])

@@ -247,6 +247,29 @@ def test_after_the_end_running_steps_may_report_and_nothing_else_may_be_decided(
         run.advance()
 
 
+def test_continue_as_new_in_a_task_group_continues() -> None:
+    """A group wraps what its tasks raise; what is inside still means that the run goes on as a new one."""
+
+    @workflow(name="tests.ends.grouped")
+    async def body(n: int = 0) -> int:
+        async def watch() -> None:
+            await sleep(5)
+            async with asyncio.TaskGroup() as inner:
+                inner.create_task(hand_over())
+
+        async def hand_over() -> None:
+            continue_as_new(n + 1)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch())
+        return n
+
+    run = Run(body).start()
+    run.pass_time()
+    assert run.output == {"continued_as": "wrun_next"}
+    check_replays(run)
+
+
 def test_continue_as_new_hands_over_and_no_except_exception_stops_it() -> None:
     @workflow
     async def body(n: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from datetime import timedelta
 from typing import Any
 
@@ -18,9 +19,10 @@ from django_workflows.exceptions import (
     PayloadTooLargeError,
     RunNotActiveError,
     RunNotFoundError,
+    RunTimeoutError,
 )
 from django_workflows.models import Event, Hook, Outbox, Run, Step, Wait
-from django_workflows.serialization import Encoded, dumps, encode_error
+from django_workflows.serialization import Encoded, decode_error, dumps, encode_error
 from django_workflows.services import attributes, creation, hooks, runs, waits
 from django_workflows.services.creation import NewRun
 from django_workflows.store import locking
@@ -93,6 +95,14 @@ class TestStartRun:
 
 
 class TestRequestCancel:
+    def test_a_run_that_no_worker_has_advanced_ends_at_once(self) -> None:
+        run_id = new_run()
+        api.cancel_run(run_id, "changed my mind")
+        row = run_row(run_id)
+        assert (row.status, row.wake_at, row.error_code) == ("cancelled", None, "run_cancelled")
+        assert types(run_id) == ["run_created", "run_cancel_requested", "run_cancelled"]
+        assert Event.objects.get(run_id=run_id, type="run_cancelled").payload["reason"] == "changed my mind"
+
     def test_a_second_request_is_silent(self) -> None:
         run_id = started_run()
         for _ in range(2):
@@ -147,6 +157,23 @@ class TestEndRun:
             runs.end_run(t, CompleteRun("", output=dumps(1)))
         row = run_row(run_id)
         assert (row.status, row.error_code) == ("failed", "run_timeout")
+        assert row.error["type"] == "django_workflows.exceptions.RunTimeoutError"
+        error = decode_error(row.error)
+        assert isinstance(error, RunTimeoutError)
+        assert (error.limit, error.deadline_at) == (timedelta(0), row.deadline_at)
+        assert error.__cause__ is None
+
+    @pytest.mark.parametrize(("left", "cause"), [(CancelledError("told"), None), (KeyError("k"), KeyError)])
+    def test_what_left_the_body_after_its_deadline_is_the_cause_unless_it_was_told_so(
+        self, left: BaseException, cause: type[BaseException] | None
+    ) -> None:
+        run_id = started_run(timeout=timedelta(seconds=0))
+        with transition(run_id) as t:
+            runs.time_out_run(t)
+            runs.end_run(t, FailRun("", error=encode_error(left), error_code="user_error"))
+        error = decode_error(run_row(run_id).error)
+        assert isinstance(error, RunTimeoutError)
+        assert error.__cause__ is None if cause is None else isinstance(error.__cause__, cause)
 
     def test_the_grace_of_a_cancelled_body_has_an_end(self, settings: Any) -> None:
         settings.DJANGO_WORKFLOWS = {"CANCEL_GRACE": 0}

@@ -86,6 +86,16 @@ class TestUntil:
         with pytest.raises(ValueError, match="9999"):
             durations.until(value, NOW)
 
+    @pytest.mark.parametrize(
+        "value", [float("inf"), timedelta.max, "500000w", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))]
+    )
+    def test_a_wait_for_what_is_after_the_last_year_never_ends(self, value: Any) -> None:
+        never = durations.due(value, NOW)
+        assert never == durations.NEVER
+        for hours in (-12, 14):
+            assert never.astimezone(timezone(timedelta(hours=hours))).year == 9999
+        assert durations.due("5m", NOW) == durations.until("5m", NOW)
+
     @pytest.mark.parametrize("value", [-1, True, "soon", timedelta(seconds=-1)])
     def test_no_duration_is_refused(self, value: Any) -> None:
         with pytest.raises(ValueError, match="duration"):
