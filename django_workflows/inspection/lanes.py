@@ -1,6 +1,7 @@
 """From a log to lanes: one lane per step, wait, hook and child, with a stroke for each attempt, pause and delivery.
 
-Works on plain facts in log order, so that it can be read and tested without a database.
+A lane is the entity as the log's fold has it, which draws what becomes of it. It works on records alone, of which only
+those that :data:`NEEDED_DATA` names must have their data, so that it can be tested without a database.
 """
 
 from __future__ import annotations
@@ -10,30 +11,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..eventlog.events import CHILD_TERMINALS, RUN_TERMINALS
+from ..eventlog import events
+from ..eventlog.events import TYPES, Entity, Record
+from ..eventlog.fold import EntityFold, FoldedEntity
+from ..eventlog.records import raw_fields
+from ..eventlog.statuses import HookStatus, StepStatus
 
-#: stroke kinds: attempt (something ran), queued, backoff, sleep, hook, child, run
-_OUTCOMES = {
-    "step_completed": "completed",
-    "step_failed": "failed",
-    "step_retrying": "failed",
-    "step_cancelled": "cancelled",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """An event without its payload. ``data``: the few plain fields that a drawing needs, {} for the rest."""
-
-    sequence: int
-    type: str
-    correlation_id: str
-    at: datetime
-    data: dict[str, Any] = field(default_factory=dict)
+#: types whose data says something that a drawing needs; the data of the others may be megabytes and need not be read
+NEEDED_DATA = tuple(type for type, cls in TYPES.items() if cls.is_light)
+#: the stroke with which an entity begins
+_FIRST_STROKE = {Entity.STEP: "queued", Entity.WAIT: "sleep", Entity.HOOK: "hook", Entity.CHILD: "child"}
+#: how an end looks, where its status is no outcome
+_OUTCOMES: dict[str, str] = {HookStatus.DISPOSED: "completed", HookStatus.CONFLICT: "failed"}
 
 
 @dataclass(slots=True)
 class Stroke:
+    """``kind``: attempt (something ran), queued, backoff, sleep, hook, child or run."""
+
     kind: str
     start: datetime
     end: datetime | None = None
@@ -46,164 +41,143 @@ class Stroke:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened at one moment. ``kind``: delivery, conflict, woken, cancel, timeout, retried."""
+    """Something that happened at one moment. ``kind`` is the name of a :class:`TimelineMark`, ``text`` says it."""
 
     kind: str
+    text: str
     at: datetime
     sequence: int
 
 
 @dataclass(slots=True)
-class Lane:
-    kind: str
-    correlation_id: str
-    start: datetime
-    sequence: int
+class Lane(FoldedEntity):
+    """The life of an entity, or of the run itself, drawn. ``outcome`` is how it looks; ``status`` what it is."""
+
     end: datetime | None = None
     outcome: str = "running"
     strokes: list[Stroke] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    #: what the event of its creation says: name, token, due_at, child
+    #: what the event of its creation says, as plain JSON, as far as its data was read
     facts: dict[str, Any] = field(default_factory=dict)
-    #: ended only because the run did: ``retry_run`` opens it again
-    implied: bool = False
+    #: of its last failure
+    error: Any = None
+
+    @property
+    def kind(self) -> str:
+        return self.entity.value
+
+    @property
+    def correlation_id(self) -> str:
+        return self.created.correlation_id
+
+    @property
+    def sequence(self) -> int:
+        """Of the first event about it that is drawn."""
+        return self.created.sequence
+
+    @property
+    def start(self) -> datetime:
+        return self.created.created_at
 
     @property
     def attempts(self) -> list[Stroke]:
         return [stroke for stroke in self.strokes if stroke.kind == "attempt"]
 
-    def open(self) -> Stroke | None:
-        last = self.strokes[-1] if self.strokes else None
-        return last if last is not None and last.end is None else None
+    # --- drawing -----------------------------------------------------------------------------------------------------
 
-    def close(self, at: datetime, outcome: str) -> None:
-        stroke = self.open()
-        if stroke is not None:
-            stroke.end, stroke.outcome = at, outcome
+    def draw(self, kind: str, at: datetime, *, attempt: int = 0, worker: str = "") -> None:
+        """Begin a stroke."""
+        self.strokes.append(Stroke(kind, at, attempt=attempt, worker=worker))
+        self.end, self.outcome = None, "running"
 
-    def finish(self, at: datetime, outcome: str) -> None:
-        self.close(at, outcome)
+    def lift(self, at: datetime, outcome: str, error: Any = None) -> None:
+        """End the stroke that is being drawn, if there is one."""
+        if self.strokes and self.strokes[-1].end is None:
+            stroke = self.strokes[-1]
+            stroke.end, stroke.outcome, stroke.error = at, outcome, error
+
+    def finish(self, at: datetime, outcome: str, error: Any = None) -> None:
+        """End the lane."""
+        self.lift(at, outcome, error)
         self.end, self.outcome = at, outcome
 
+    def note(self, record: Record) -> None:
+        """Mark the moment of an event, where its kind is marked."""
+        mark = record.traits.mark
+        if mark is not None and record.traits.marks(raw_fields(record)):
+            self.marks.append(Mark(mark.name, mark.text, record.created_at, record.sequence))
 
-_KINDS = {"step": "step", "wait": "wait", "hook": "hook", "child": "child"}
+    # --- what the fold says ------------------------------------------------------------------------------------------
+
+    def apply(self, record: Record) -> None:
+        traits, said = record.traits, raw_fields(record)
+        self.note(record)
+        self.error = said.get("error", self.error)
+        if traits.opens:
+            self.facts.update(said)
+            if not traits.closes:
+                self.draw(_FIRST_STROKE[self.entity], record.created_at)
+        elif traits.entity is Entity.STEP and not traits.closes:
+            self._draw_attempt(record, said)
+        FoldedEntity.apply(self, record)
+
+    def _draw_attempt(self, record: Record, said: dict[str, Any]) -> None:
+        if record.traits.status == StepStatus.RUNNING:
+            self.lift(record.created_at, "completed")
+            attempt, worker = int(said.get("attempt") or 0), said.get("worker") or ""
+            self.draw("attempt", record.created_at, attempt=attempt, worker=worker)
+        elif record.traits.status == StepStatus.PENDING:
+            self.lift(record.created_at, "lost" if said.get("lost") else "failed", said.get("error"))
+            self.draw("backoff", record.created_at)
+
+    def close(self, status: str, record: Record) -> None:
+        error = raw_fields(record).get("error") if record.traits.entity is self.entity else None
+        self.finish(record.created_at, _OUTCOMES.get(status, status), error)
+        FoldedEntity.close(self, status, record)
+
+    def reopen(self, record: Record) -> None:
+        self.draw(_FIRST_STROKE[self.entity], record.created_at)
+        FoldedEntity.reopen(self, record)
 
 
-def draw_lanes(facts: Iterable[Fact]) -> tuple[Lane, list[Lane]]:
-    """The run's own lane and those of its entities, in the order in which they appear. There is at least one fact."""
-    rest = iter(facts)
+def draw_lanes(records: Iterable[Record]) -> tuple[Lane, list[Lane]]:
+    """The run's own lane and those of its entities, in the order in which they appear. There is at least one record.
+
+    The records may begin in the middle of the log: an entity is drawn from the first event about it.
+    """
+    rest = iter(records)
     first = next(rest)
-    run = Lane("run", "", first.at, first.sequence)
-    lanes: dict[str, Lane] = {}
-    _of_run(run, first)
-    _apply(run, lanes, first)
-    for fact in rest:
-        _of_run(run, fact)
-        _apply(run, lanes, fact)
-    return run, list(lanes.values())
+    run, lives = RunLane(first), EntityFold(Lane)
+    for record in (first, *rest):
+        if record.type in TYPES:  # a newer version may have written others
+            lives.apply(record)
+            run.follow(record)
+    return run, list(lives.entities.values())
 
 
-def _apply(run: Lane, lanes: dict[str, Lane], fact: Fact) -> None:
-    kind = _KINDS.get(fact.type.partition("_")[0])
-    if kind is not None and fact.correlation_id:
-        lane = lanes.get(fact.correlation_id)
-        if lane is None:  # its creation may lie before the part of the log that is drawn
-            lane = lanes[fact.correlation_id] = Lane(kind, fact.correlation_id, fact.at, fact.sequence)
-        _DRAW[kind](lane, fact)
-    elif fact.type in RUN_TERMINALS:
-        for lane in lanes.values():
-            _run_ended(lane, fact.at)
-    elif fact.type == "run_retried":
-        for lane in lanes.values():
-            _run_retried(lane, fact.at)
+@dataclass(slots=True)
+class RunLane(Lane):
+    """The lane of the run itself: queued until it is started, then one stroke per life."""
 
+    @property
+    def kind(self) -> str:
+        return Entity.RUN.value
 
-def _run_ended(lane: Lane, at: datetime) -> None:
-    """What the terminal event implies: waits and pending steps are cancelled, hooks disposed. Running steps go on."""
-    if lane.end is not None:
-        return
-    stroke = lane.open()
-    if lane.kind == "step" and stroke is not None and stroke.kind == "attempt":
-        return
-    lane.finish(at, "completed" if lane.kind == "hook" else "cancelled")
-    lane.implied = True
+    @property
+    def correlation_id(self) -> str:
+        return ""
 
-
-def _run_retried(lane: Lane, at: datetime) -> None:
-    if lane.implied:
-        kind = lane.strokes[-1].kind if lane.strokes else lane.kind
-        lane.strokes.append(Stroke(kind, at))
-        lane.end, lane.outcome, lane.implied = None, "running", False
-
-
-def _of_run(run: Lane, fact: Fact) -> None:
-    if fact.type == "run_created":
-        run.strokes.append(Stroke("queued", fact.at))
-    elif fact.type in ("run_started", "run_retried"):
-        run.close(fact.at, "completed")
-        run.strokes.append(Stroke("run", fact.at, worker=fact.data.get("worker") or ""))
-        run.end, run.outcome = None, "running"
-    elif fact.type in RUN_TERMINALS:
-        if not run.strokes:
-            run.strokes.append(Stroke("run", run.start))
-        run.finish(fact.at, fact.type.removeprefix("run_"))
-    mark = {"run_cancel_requested": "cancel", "run_timed_out": "timeout", "run_retried": "retried"}.get(fact.type)
-    if mark is not None:
-        run.marks.append(Mark(mark, fact.at, fact.sequence))
-
-
-def _step(lane: Lane, fact: Fact) -> None:
-    if fact.type == "step_created":
-        lane.facts.update(fact.data)
-        lane.strokes.append(Stroke("queued", fact.at))
-    elif fact.type == "step_started":
-        lane.close(fact.at, "completed")
-        attempt, worker = int(fact.data.get("attempt") or 0), fact.data.get("worker") or ""
-        lane.strokes.append(Stroke("attempt", fact.at, attempt=attempt, worker=worker))
-        lane.end, lane.outcome = None, "running"
-    elif fact.type in _OUTCOMES:
-        outcome = "lost" if fact.data.get("lost") else _OUTCOMES[fact.type]
-        stroke = lane.open()
-        if stroke is not None:
-            stroke.error = fact.data.get("error")
-        if fact.type == "step_retrying":
-            lane.close(fact.at, outcome)
-            lane.strokes.append(Stroke("backoff", fact.at))
-        else:
-            lane.finish(fact.at, outcome)
-
-
-def _wait(lane: Lane, fact: Fact) -> None:
-    if fact.type == "wait_created":
-        lane.facts.update(fact.data)
-        lane.strokes.append(Stroke("sleep", fact.at))
-        return
-    lane.finish(fact.at, fact.type.removeprefix("wait_"))
-    if fact.data.get("woken"):
-        lane.marks.append(Mark("woken", fact.at, fact.sequence))
-
-
-def _hook(lane: Lane, fact: Fact) -> None:
-    if fact.type == "hook_created":
-        lane.facts.update(fact.data)
-        lane.strokes.append(Stroke("hook", fact.at))
-    elif fact.type == "hook_conflict":
-        lane.facts.update(fact.data)
-        lane.marks.append(Mark("conflict", fact.at, fact.sequence))
-        lane.finish(fact.at, "failed")
-    elif fact.type == "hook_received":
-        lane.marks.append(Mark("delivery", fact.at, fact.sequence))
-    else:
-        lane.finish(fact.at, "completed")
-
-
-def _child(lane: Lane, fact: Fact) -> None:
-    if fact.type == "child_started":
-        lane.facts.update(fact.data)
-        lane.strokes.append(Stroke("child", fact.at))
-    elif fact.type in CHILD_TERMINALS:
-        cancelled = "cancelled" if fact.data.get("cancelled") else "failed"
-        lane.finish(fact.at, "completed" if fact.type == "child_completed" else cancelled)
-
-
-_DRAW = {"step": _step, "wait": _wait, "hook": _hook, "child": _child}
+    def follow(self, record: Record) -> None:
+        traits, at = record.traits, record.created_at
+        if traits.entity is not Entity.RUN:
+            return
+        self.note(record)
+        if record.type == events.RunCreated.type:
+            self.draw("queued", at)
+        elif traits.closes:
+            if not self.strokes:
+                self.draw("run", self.start)
+            self.finish(at, str(traits.status))
+        elif traits.status is not None:
+            self.lift(at, "completed")
+            self.draw("run", at, worker=raw_fields(record).get("worker") or "")

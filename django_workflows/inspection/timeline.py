@@ -14,26 +14,17 @@ from typing import Any
 from django.db.models import Case, F, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast
 
+from ..eventlog.events import Record
 from ..eventlog.statuses import TERMINAL_RUN, TERMINAL_STEP, WaitStatus
 from ..models import Event, Hook, Run, Step, Wait, Worker
 from ..serialization.columns import decrypted
 from ..serialization.display import read
 from ..values import clock
-from .lanes import Fact, Lane, draw_lanes
+from .lanes import NEEDED_DATA, Lane, draw_lanes
 from .scale import Scale
 
 #: events that are drawn at once
 WINDOW = 3000
-#: types whose data says something that a drawing needs; the data of the others may be megabytes and is not read
-_SHOWN_TYPES = (
-    "step_started",
-    "step_retrying",
-    "step_failed",
-    "wait_completed",
-    "hook_conflict",
-    "child_failed",
-    "run_started",
-)
 
 
 @dataclass(slots=True)
@@ -71,39 +62,44 @@ def timeline(
     now = now or clock.now()
     total = run.last_sequence
     first = max(1, total - WINDOW + 1) if start is None else max(1, start)
-    facts = _facts(run, first, stored)
-    if not facts:
+    records = _records(run, first, stored)
+    if not records:
         return None
-    own, lanes = draw_lanes(facts)
+    own, lanes = draw_lanes(records)
     drawn = Timeline(
-        now, Scale(facts[0].at, now), own, lanes, first, facts[-1].sequence, max(total, facts[-1].sequence)
+        now,
+        Scale(own.start, now),
+        own,
+        lanes,
+        first,
+        records[-1].sequence,
+        max(total, records[-1].sequence),
     )
     _read_entities(run, drawn)
     whole = drawn.last == drawn.total
     for lane in lanes:
         _settle(drawn, lane, run)
-    if first > 1 and not own.strokes:
-        own.start = facts[0].at
     _settle_run(own, run)
-    end = _end(run, drawn, now) if whole else facts[-1].at
+    end = _end(run, drawn, now) if whole else records[-1].created_at
     busy = [(s.start, s.end or end) for lane in lanes for s in lane.strokes if s.kind in ("attempt", "backoff")]
-    drawn.scale = Scale(facts[0].at, end, _with_margins(busy, facts), fold=fold)
+    drawn.scale = Scale(own.start, end, _with_margins(busy, records), fold=fold)
     drawn.workers = _workers(lanes, run)
     return drawn
 
 
-def _facts(run: Run, first: int, stored: Callable[[str | None], str | None]) -> list[Fact]:
-    shown = Case(
-        When(type__in=_SHOWN_TYPES, then=Cast(F("data"), TextField())), default=Value(None), output_field=TextField()
+def _records(run: Run, first: int, stored: Callable[[str | None], str | None]) -> list[Record]:
+    """A window of the log; the data of most events, which may be large, is left in the database."""
+    needed = Case(
+        When(type__in=NEEDED_DATA, then=Cast(F("data"), TextField())), default=Value(None), output_field=TextField()
     )
     rows = Event.objects.filter(run_id=run.pk, sequence__gte=first).order_by("sequence")
-    columns = rows.annotate(shown=shown).values_list("sequence", "type", "correlation_id", "created_at", "shown")
-    return [Fact(n, kind, cid, at, _fields(stored(text))) for n, kind, cid, at, text in columns[:WINDOW]]
+    columns = rows.annotate(needed=needed).values_list("sequence", "type", "correlation_id", "needed", "created_at")
+    return [Record(n, kind, cid, _readable(stored(text)), at) for n, kind, cid, text, at in columns[:WINDOW]]
 
 
-def _fields(text: str | None) -> dict[str, Any]:
-    data = read(text)
-    return data if isinstance(data, dict) else {}
+def _readable(text: str | None) -> str:
+    """The data, or none where it was not read or cannot be."""
+    return text if text is not None and isinstance(read(text), dict) else "{}"
 
 
 def _read_entities(run: Run, drawn: Timeline) -> None:
@@ -153,15 +149,15 @@ def _end(run: Run, drawn: Timeline, now: datetime) -> datetime:
     return end
 
 
-def _with_margins(busy: list[tuple[datetime, datetime]], facts: list[Fact]) -> Iterable[tuple[datetime, datetime]]:
+def _with_margins(busy: list[tuple[datetime, datetime]], records: list[Record]) -> Iterable[tuple[datetime, datetime]]:
     """Every event is a little busy, so that a delivery in the middle of a long wait gets a place of its own."""
     work = sum((end - start for start, end in busy), timedelta(0))
     if not work:
         return
     margin = max(work / 40, timedelta(milliseconds=5))
     yield from busy
-    for fact in facts:
-        yield fact.at - margin, fact.at + margin
+    for record in records:
+        yield record.created_at - margin, record.created_at + margin
 
 
 def _workers(lanes: list[Lane], run: Run) -> dict[str, str]:

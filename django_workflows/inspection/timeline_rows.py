@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ..serialization.display import failure
 from ..values.durations import humanize
-from .lanes import Lane, Stroke
+from .lanes import Lane, Mark, Stroke
 from .scale import percent
 from .text import format_age, format_time, mask_token, one_line, short_name
 from .timeline import Timeline
@@ -119,7 +119,7 @@ def _row(drawn: Timeline, lane: Lane) -> Row:
     row.correlation_id = lane.correlation_id
     row.is_open = lane.end is None
     row.bars = [_bar(drawn, row.label, stroke) for stroke in lane.strokes]
-    row.dots = [_dot(drawn, row.label, mark.kind, mark.at) for mark in lane.marks]
+    row.dots = [_dot(drawn, row.label, mark) for mark in lane.marks]
     row.facts.append(
         ("Began", f"+{format_age(drawn.scale.start, lane.start)}, at {format_time(lane.start, drawn.now)}")
     )
@@ -232,11 +232,11 @@ def _run_row(drawn: Timeline) -> Row:
     row.bars = [_bar(drawn, row.label, stroke) for stroke in lane.strokes]
     if not lane.strokes:
         row.bars = [_bar(drawn, row.label, Stroke("run", lane.start, lane.end))]
-    row.dots = [_dot(drawn, row.label, mark.kind, mark.at) for mark in lane.marks]
+    row.dots = [_dot(drawn, row.label, mark) for mark in lane.marks]
     row.facts = [("Began", format_time(lane.start, drawn.now))]
     if lane.end is not None:
         row.facts.append(("Ended", f"{format_time(lane.end, drawn.now)}, {lane.outcome}"))
-    row.facts += [(_DOTS[mark.kind], format_time(mark.at, drawn.now)) for mark in lane.marks]
+    row.facts += [(mark.text, format_time(mark.at, drawn.now)) for mark in lane.marks]
     row.is_open = lane.end is None
     return row
 
@@ -271,18 +271,9 @@ def _bar(drawn: Timeline, label: str, stroke: Stroke) -> Bar:
     return Bar(percent(left), percent(max(right - left, 0.0)), percent(right), look, title, failed, y, 24 - 2 * y)
 
 
-_DOTS = {
-    "delivery": "Delivery",
-    "conflict": "Refused: another run has the token",
-    "woken": "Woken by hand",
-    "cancel": "Cancel requested",
-    "timeout": "Past its deadline",
-    "retried": "Retried",
-}
-
-
-def _dot(drawn: Timeline, label: str, kind: str, at: datetime) -> Dot:
-    return Dot(drawn.scale.x(at), kind, f"{label}: {_DOTS[kind].lower()} at {format_time(at, drawn.now)}")
+def _dot(drawn: Timeline, label: str, mark: Mark) -> Dot:
+    at = format_time(mark.at, drawn.now)
+    return Dot(drawn.scale.x(mark.at), mark.kind, f"{label}: {mark.text.lower()} at {at}")
 
 
 # --- groups ----------------------------------------------------------------------------------------------------------

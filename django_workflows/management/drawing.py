@@ -68,7 +68,7 @@ def _draw_bars(console: Console, timeline: Timeline, row: Row, canvas: int) -> s
     # Attempts last: a short one must not vanish under the queue time beside it.
     for bar in sorted(row.bars, key=lambda bar: bar.what is not Stretch.QUEUED):
         first = _column(timeline, bar.start, canvas)
-        last = max(first + 1, _column(timeline, bar.end or timeline.end, canvas))
+        last = max(first + 1, _column(timeline, bar.end, canvas))
         for column in range(first, min(last, canvas)):
             cells[column] = (glyphs[bar.what], _COLOURS[bar.what])
     for moment in row.marks:

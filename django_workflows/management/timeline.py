@@ -1,21 +1,22 @@
-"""A run as a timeline: which entity lived when, folded from the log. How it looks is the business of ``drawing``."""
+"""A run as a timeline for a terminal: the lanes of its log, labelled. How it looks is the business of ``drawing``."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
-from django_workflows.eventlog.events import Record
-from django_workflows.inspection.text import format_span
+from django_workflows.eventlog.events import Entity, HookReceived, Record, WaitCompleted
+from django_workflows.eventlog.records import reencode
+from django_workflows.eventlog.statuses import HookStatus
+from django_workflows.inspection.lanes import Lane, Stroke, draw_lanes
+from django_workflows.inspection.text import format_span, is_secret
+from django_workflows.serialization import loads
 from django_workflows.values.durations import humanize
 
 from .values import clean, error_sentence
-
-#: how tokens look that the engine makes up
-_SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 class Stretch(Enum):
@@ -28,10 +29,10 @@ class Stretch(Enum):
     OPEN = "open"  # a sleep, a hook, a child run
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Bar:
     start: datetime
-    end: datetime | None
+    end: datetime
     what: Stretch
 
 
@@ -44,16 +45,7 @@ class Row:
     bars: list[Bar] = field(default_factory=list)
     #: moments at which a hook received a payload
     marks: list[datetime] = field(default_factory=list)
-    attempts: int = 0
     note: str = ""
-
-    def open(self, at: datetime, what: Stretch) -> None:
-        self.bars.append(Bar(at, None, what))
-
-    def close(self, at: datetime, what: Stretch | None = None) -> None:
-        if self.bars and self.bars[-1].end is None:
-            self.bars[-1].end = at
-            self.bars[-1].what = what or self.bars[-1].what
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,112 +55,99 @@ class Timeline:
     rows: list[Row]
 
 
-def build_timeline(records: Iterable[Record], *, now: datetime, ended_at: datetime | None = None) -> Timeline:
-    """Fold a log into rows in order of creation. What is still open reaches to ``now``, or to the run's end."""
-    rows: dict[str, Row] = {}
-    start = end = now
-    for index, record in enumerate(records):
-        if index == 0:
-            start = end = record.created_at
-        end = record.created_at
-        _fold(rows, record)
-    last = max(end, ended_at or now)
-    for row in rows.values():
-        _finish(row, last, ended=ended_at is not None)
-    return Timeline(start, last, list(rows.values()))
+def build_timeline(records: Sequence[Record], *, now: datetime, ended_at: datetime | None = None) -> Timeline:
+    """The rows of a whole log in order of creation. What is still open reaches to ``now``, or to the run's end."""
+    if not records:
+        return Timeline(now, now, [])
+    run, lanes = draw_lanes(records)
+    last = max(records[-1].created_at, ended_at or now)
+    return Timeline(run.start, last, [_row(lane, last) for lane in lanes])
 
 
-def _fold(rows: dict[str, Row], record: Record) -> None:
-    at, payload, row = record.created_at, record.payload, rows.get(record.correlation_id)
-    match record.type:
-        case "step_created":
-            row = rows[record.correlation_id] = Row(_label(record.correlation_id), "pending")
-            row.open(at, Stretch.QUEUED)
-        case "wait_created":
-            row = rows[record.correlation_id] = Row(f"wait {_rounded(payload['due_at'] - at)}", "waiting")
-            row.open(at, Stretch.OPEN)
-        case "hook_created":
-            row = rows[record.correlation_id] = Row(_hook_label(record), "open")
-            row.open(at, Stretch.OPEN)
-        case "child_started":
-            name = payload["workflow"].rpartition(".")[2]
-            row = rows[record.correlation_id] = Row(clean(f"child {name}"), "running", note=clean(payload["child"]))
-            row.open(at, Stretch.OPEN)
-        case "hook_conflict":
-            note = f"the token belongs to {payload['owner']}"
-            rows[record.correlation_id] = Row(_hook_label(record), "conflict", note=note)
-        case _ if row is not None:
-            _change(row, record)
+def _row(lane: Lane, last: datetime) -> Row:
+    bars = [Bar(stroke.start, stroke.end or last, _stretch(stroke)) for stroke in lane.strokes]
+    marks = [mark.at for mark in lane.marks if mark.kind == _DELIVERY]
+    state = "open" if lane.status == HookStatus.ACTIVE else lane.status
+    return Row(_LABELS[lane.entity](lane), state, bars, marks, _note(lane, len(marks)))
 
 
-def _change(row: Row, record: Record) -> None:
-    at, payload = record.created_at, record.payload
-    match record.type:
-        case "step_started":
-            row.close(at)
-            row.open(at, Stretch.GOOD)
-            row.state, row.attempts = "running", payload["attempt"]
-        case "step_retrying":
-            row.close(at, Stretch.LOST if payload.get("lost") else Stretch.BAD)
-            row.open(at, Stretch.QUEUED)
-            row.state = "pending"
-            row.note = "lost its worker" if payload.get("lost") else error_sentence(payload["error"])
-        case "step_completed" | "child_completed":
-            row.close(at)
-            row.state, row.note = "completed", row.note if record.type == "child_completed" else ""
-        case "step_failed" | "child_failed":
-            row.close(at, Stretch.BAD)
-            row.state = "cancelled" if payload.get("cancelled") else "failed"
-            row.note = error_sentence(payload["error"])
-        case "step_cancelled" | "wait_cancelled":
-            row.close(at)
-            row.state = "cancelled"
-        case "wait_completed":
-            row.close(at)
-            row.state, row.note = "completed", "woken" if payload["woken"] else ""
-        case "hook_received":
-            row.marks.append(at)
-        case "hook_disposed":
-            row.close(at)
-            row.state = "disposed"
-
-
-def _finish(row: Row, last: datetime, *, ended: bool) -> None:
-    """The run's end implies the end of what was still open, but for steps that were running."""
-    row.close(last)
-    if ended and row.state in ("pending", "waiting"):
-        row.state = "cancelled"
-    if ended and row.state == "open":
-        row.state = "disposed"
-    if row.marks:
-        row.note = f"received {len(row.marks)}"
-    if row.attempts > 1:
-        row.note = f"{row.attempts} attempts" + (f", {row.note}" if row.note else "")
+def _stretch(stroke: Stroke) -> Stretch:
+    if stroke.kind in ("queued", "backoff"):
+        return Stretch.QUEUED
+    if stroke.outcome == "lost":
+        return Stretch.LOST
+    if stroke.outcome == "failed":
+        return Stretch.BAD
+    return Stretch.GOOD if stroke.kind == "attempt" else Stretch.OPEN
 
 
 def length_of(row: Row) -> str:
     """How long the entity lived, in words."""
-    if not row.bars or row.bars[-1].end is None:
-        return ""
-    return format_span(row.bars[-1].end - row.bars[0].start)
+    return format_span(row.bars[-1].end - row.bars[0].start) if row.bars else ""
 
 
-def _rounded(length: timedelta) -> str:
-    """A sleep of two days is due a few milliseconds less than two days after its creation was recorded."""
-    seconds = length.total_seconds()
-    return humanize(timedelta(seconds=round(seconds) if seconds >= 1 else round(seconds, 2)))
+# --- what is said beside the bars ------------------------------------------------------------------------------------
 
 
-def _label(correlation_id: str) -> str:
+def _mark_of(event: Any) -> str:
+    return str(event.traits.mark.name)
+
+
+_DELIVERY, _WOKEN = _mark_of(HookReceived), _mark_of(WaitCompleted)
+
+
+def _note(lane: Lane, deliveries: int) -> str:
+    attempts = len(lane.attempts)
+    notes = [f"{attempts} attempts"] if attempts > 1 else []
+    if deliveries:
+        notes.append(f"received {deliveries}")
+    elif lane.status == HookStatus.CONFLICT:
+        notes.append(f"the token belongs to {lane.facts['owner']}")
+    elif any(mark.kind == _WOKEN for mark in lane.marks):
+        notes.append("woken")
+    elif lane.outcome != "completed" and (failed := _failure(lane)):
+        notes.append(failed)
+    elif lane.entity is Entity.CHILD:
+        notes.append(clean(lane.facts.get("child", "")))
+    return ", ".join(notes)
+
+
+def _failure(lane: Lane) -> str:
+    """The last failure of what has not ended well, nor yet."""
+    if lane.attempts and lane.attempts[-1].outcome == "lost":
+        return "lost its worker"
+    return error_sentence(lane.error)
+
+
+def _step_label(lane: Lane) -> str:
     """``step:charge_card:1`` -> ``charge_card``, the number only from 2 on."""
-    name, _, number = correlation_id.partition(":")[2].rpartition(":")
-    name = clean(name.rpartition(".")[2]) or clean(correlation_id)
+    name, _, number = lane.correlation_id.partition(":")[2].rpartition(":")
+    name = clean(name.rpartition(".")[2]) or clean(lane.correlation_id)
     return f"{name} #{number}" if number not in ("1", "") else name
 
 
-def _hook_label(record: Record) -> str:
+def _wait_label(lane: Lane) -> str:
+    """A sleep of two days is due a few milliseconds less than two days after its creation was recorded."""
+    due_at = loads(reencode(lane.facts["due_at"]))
+    seconds = (due_at - lane.start).total_seconds()
+    return f"wait {humanize(timedelta(seconds=round(seconds) if seconds >= 1 else round(seconds, 2)))}"
+
+
+def _hook_label(lane: Lane) -> str:
     """With its token, unless that is a secret: a webhook's, or one that was made up."""
-    token = str(record.payload["token"])
-    if record.payload.get("is_webhook"):
+    token, is_webhook = str(lane.facts["token"]), bool(lane.facts.get("is_webhook"))
+    if is_webhook:
         return "webhook"
-    return "hook" if _SECRET.fullmatch(token) else clean(f"hook {token}")
+    return "hook" if is_secret(token, is_webhook) else clean(f"hook {token}")
+
+
+def _child_label(lane: Lane) -> str:
+    return clean(f"child {lane.facts['workflow'].rpartition('.')[2]}")
+
+
+_LABELS = {
+    Entity.STEP: _step_label,
+    Entity.WAIT: _wait_label,
+    Entity.HOOK: _hook_label,
+    Entity.CHILD: _child_label,
+}

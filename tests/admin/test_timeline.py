@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from django_workflows.eventlog.events import Record
 from django_workflows.inspection import timeline as timelines
-from django_workflows.inspection.lanes import Fact, draw_lanes
+from django_workflows.inspection.lanes import draw_lanes
 from django_workflows.inspection.scale import Scale
 from django_workflows.inspection.timeline import timeline
 from django_workflows.inspection.timeline_rows import MAX_ROWS, rows_of
@@ -22,14 +24,17 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-def facts(*told: tuple[float, str, str] | tuple[float, str, str, dict[str, Any]]) -> list[Fact]:
-    return [Fact(n, one[1], one[2], at(one[0]), one[3] if len(one) > 3 else {}) for n, one in enumerate(told, 1)]
+def log(*told: tuple[float, str, str] | tuple[float, str, str, dict[str, Any]]) -> list[Record]:
+    data = (json.dumps(one[3]) if len(one) > 3 else "{}" for one in told)
+    return [
+        Record(n, one[1], one[2], text, at(one[0])) for n, (one, text) in enumerate(zip(told, data, strict=True), 1)
+    ]
 
 
 class TestLanes:
     def test_an_attempt_is_a_stroke_of_its_own(self) -> None:
         run, (lane,) = draw_lanes(
-            facts(
+            log(
                 (0, "run_created", ""),
                 (1, "run_started", ""),
                 (1, "step_created", "step:a:1"),
@@ -55,7 +60,7 @@ class TestLanes:
 
     def test_the_end_of_the_run_closes_what_is_open_but_not_a_running_step(self) -> None:
         _, lanes = draw_lanes(
-            facts(
+            log(
                 (0, "run_created", ""),
                 (1, "wait_created", "wait:1"),
                 (1, "hook_created", "hook:1"),
@@ -72,7 +77,7 @@ class TestLanes:
 
     def test_a_retry_opens_again_what_the_end_had_closed(self) -> None:
         run, (wait, step) = draw_lanes(
-            facts(
+            log(
                 (0, "run_created", ""),
                 (1, "run_started", ""),
                 (1, "wait_created", "wait:1"),
@@ -80,17 +85,17 @@ class TestLanes:
                 (1, "step_started", "step:a:1"),
                 (2, "step_failed", "step:a:1"),
                 (2, "run_failed", ""),
-                (9, "run_retried", ""),
-                (10, "step_started", "step:a:1"),
+                (9, "run_retried", "", {"skipped": [6, 7]}),
             )
         )
+        assert step.strokes[-1].kind == "queued"
         assert run.outcome == wait.outcome == step.outcome == "running"
         assert len(wait.strokes) == 2
         assert [mark.kind for mark in run.marks] == ["retried"]
 
     def test_deliveries_and_conflicts_are_marks(self) -> None:
         _, (hook, lost) = draw_lanes(
-            facts(
+            log(
                 (0, "run_created", ""),
                 (1, "hook_created", "hook:1"),
                 (2, "hook_conflict", "hook:2"),
