@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
+from ..eventlog.events import TYPES, Tone
 from ..eventlog.statuses import TERMINAL_RUN
 from ..inspection.actions import available, open_hooks, open_waits
 from ..inspection.text import format_age, mask_token, short_name
@@ -43,6 +44,7 @@ class LogRow:
     offset: str
     type: str
     words: str
+    tone: str
     entity: str
     size: str
     url: str
@@ -250,6 +252,7 @@ def _log(request: HttpRequest, run: Run) -> dict[str, Any]:
             f"+{format_age(run.created_at, at)}",
             kind,
             kind.replace("_", " "),
+            TYPES[kind].traits.tone if kind in TYPES else Tone.FAINT,
             entity,
             _bytes(size),
             reverse("admin:django_workflows_run_event", args=[run.pk, sequence]),

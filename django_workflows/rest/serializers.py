@@ -13,11 +13,12 @@ from rest_framework.fields import empty
 from ..eventlog.events import TYPES
 from ..eventlog.statuses import RunStatus, StepStatus, WaitStatus
 from ..serialization.plain_json import to_json_value
+from .event_schema import payload_schema
 from .queries import json_column
 from .schemas import extend_schema_field
 
 #: payload keys of an event that no door shows: who knows a run's seed can compute its random numbers
-_HIDDEN = {"run_created": ("seed",)}
+_SECRET = {type: [field.name for field in cls.fields.values() if field.secret] for type, cls in TYPES.items()}
 
 
 @extend_schema_field({})
@@ -192,11 +193,11 @@ class WaitAnswer(Answer):
     completed_at = Moment(allow_null=True)
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {}})
+@extend_schema_field(payload_schema())
 class EventPayload(Payload):
     def get_attribute(self, instance: Any) -> Any:
         payload = to_json_value(instance.data)
-        for name in _HIDDEN.get(instance.type, ()):
+        for name in _SECRET.get(instance.type, ()):
             payload.pop(name, None)
         return payload
 

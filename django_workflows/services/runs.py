@@ -10,7 +10,7 @@ from ..authoring.registry import find_workflow
 from ..eventlog import events
 from ..eventlog.commands import CompleteRun, EndRun, FailRun
 from ..eventlog.statuses import RunStatus, StepStatus
-from ..exceptions import EntityConflictError, RunNotActiveError, RunTimeoutError
+from ..exceptions import EntityConflictError, RunCancelledError, RunNotActiveError, RunTimeoutError
 from ..serialization import Encoded, encode_error, loads
 from ..store.event_log import append, find_last
 from ..store.transition import Transition
@@ -122,7 +122,7 @@ def _cancel_run(transition: Transition, output: Encoded | None, error: Encoded |
     reason = _first_reason(transition)
     append(transition, events.RunCancelled(reason, output, error))
     transition.run.output, transition.run.error = output, error
-    transition.run.error_code = "run_cancelled"
+    transition.run.error_code = RunCancelledError.code
     _set_status(transition, RunStatus.CANCELLED)
 
 
