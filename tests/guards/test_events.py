@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from django_workflows.engine import execution, matching
+from django_workflows.engine.arrivals import SETTLE
 from django_workflows.eventlog import events
 from django_workflows.eventlog.events import TYPES, Kind, Shape
 from django_workflows.eventlog.traits import Entity, event
@@ -127,7 +128,7 @@ class TestEngine:
             for type, cls in TYPES.items()
             if cls.traits.kind is Kind.DECISION and not cls.traits.resolves and cls.traits.arrives is None
         }
-        groups = [execution._QUIET, execution._SETTLE.keys(), only_matched, {begins, reopens}]
+        groups = [execution._QUIET, SETTLE.keys(), only_matched, {begins, reopens}]
         assert Counter(type for group in groups for type in group) == dict.fromkeys(TYPES, 1)
 
     def test_every_decision_can_be_matched_and_described(self) -> None:
