@@ -26,6 +26,8 @@ def _chosen(chosen: SimpleListFilter) -> list[str]:
 
 
 class StatusFilter(SimpleListFilter):
+    """Runs of one status."""
+
     title = _("status")
     parameter_name = "status"
 
@@ -37,6 +39,8 @@ class StatusFilter(SimpleListFilter):
 
 
 class BlockedFilter(SimpleListFilter):
+    """Parked runs only."""
+
     title = _("blocked")
     parameter_name = "blocked"
 
@@ -48,6 +52,8 @@ class BlockedFilter(SimpleListFilter):
 
 
 class WorkflowFilter(SimpleListFilter):
+    """Runs of one workflow: by its short name where that is unique."""
+
     title = _("workflow")
     parameter_name = "workflow"
 
@@ -62,6 +68,8 @@ class WorkflowFilter(SimpleListFilter):
 
 
 class QueueFilter(SimpleListFilter):
+    """Runs of one queue, among those in use."""
+
     title = _("queue")
     parameter_name = "queue"
 
@@ -74,6 +82,8 @@ class QueueFilter(SimpleListFilter):
 
 
 class CreatedFilter(SimpleListFilter):
+    """Runs created in the last hour, day, week or month."""
+
     title = _("time of creation")
     parameter_name = "since"
 

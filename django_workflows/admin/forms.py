@@ -30,6 +30,8 @@ _FIELDS: dict[str, type[forms.Field]] = {
 
 
 class ReasonForm(forms.Form):
+    """Why something is done: kept in the log or in the history, whichever the action writes."""
+
     reason = forms.CharField(
         label=_("Why"),
         max_length=500,

@@ -25,6 +25,7 @@ _HEIGHT = 120
 
 
 def overview_context(request: HttpRequest) -> dict[str, Any]:
+    """The context of ``overview.html``."""
     found = overview()
     redact = Redactor([*found.blocked, *found.failed], show=may_resume(request))
     return {

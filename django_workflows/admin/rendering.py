@@ -62,6 +62,7 @@ def age(value: datetime, now: datetime) -> SafeString:
 
 
 def run_url(run_id: str) -> str:
+    """The path of a run's page; "" for an empty id."""
     return reverse("admin:django_workflows_run_change", args=[quote(run_id)]) if run_id else ""
 
 

@@ -47,6 +47,8 @@ def _bulk(name: str) -> _Action:
 
 @admin.register(Run)
 class RunAdmin(_ModelAdmin):
+    """Runs, newest first; the pages below them; one action and one permission for each verb."""
+
     list_display = ("state", "run", "what", "age", "took")
     list_display_links = None
     list_filter = (

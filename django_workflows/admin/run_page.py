@@ -39,6 +39,8 @@ _STALE = 10
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
+    """One event of the log as the page lists it; ``size`` is that of its data, for people."""
+
     sequence: int
     at: datetime
     offset: str
@@ -150,6 +152,7 @@ def _verbs(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
 
 
 def action_url(run: Run, verb: str) -> str:
+    """The path of the confirmation page of a verb."""
     return reverse("admin:django_workflows_run_act", args=[run.pk, verb])
 
 

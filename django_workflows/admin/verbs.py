@@ -38,10 +38,12 @@ def _may(request: HttpRequest, permission: str) -> bool:
 
 
 def may_resume(request: HttpRequest) -> bool:
+    """Whether the user may resume hooks, and so may see their tokens."""
     return _may(request, "resume_hook")
 
 
 def may_dispose(request: HttpRequest) -> bool:
+    """Whether the user may dispose hooks."""
     return _may(request, "dispose_hook")
 
 

@@ -51,6 +51,7 @@ class DryRun:
 
 
 def dry_run(runs: Iterable[Run], verb: str) -> DryRun:
+    """What ``verb`` would do to these runs; asks about all of them in one query, and writes nothing."""
     chosen = list(runs)
     asleep = sleeping_runs(chosen) if verb == "wake" else set()
     reasons: Counter[str] = Counter()

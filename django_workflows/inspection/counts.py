@@ -15,6 +15,8 @@ EXACT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Count:
+    """A number of rows; ``exact`` is False where it is the planner's estimate."""
+
     value: int
     exact: bool = True
 

@@ -28,6 +28,8 @@ _SPELLED_OUT = 20
 
 
 class Severity(StrEnum):
+    """How grave a finding is."""
+
     ERROR = "error"  # stalled until a person acts
     WARNING = "warning"  # something is slower or less safe than it should be
     INFO = "info"  # worth knowing
@@ -204,6 +206,7 @@ def find_orphaned_steps(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def find_clock_skew(snapshot: Snapshot) -> Iterator[Finding]:
+    """Live workers whose wall clock differs from the database's by more than ``MAX_SKEW``."""
     for worker in snapshot.live:
         if abs(worker.clock_skew) > MAX_SKEW:
             side = "ahead of" if worker.clock_skew > 0 else "behind"
@@ -240,6 +243,7 @@ def find_deaf_workers(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def find_mixed_code(snapshot: Snapshot) -> Iterator[Finding]:
+    """Live workers that run different versions of the code."""
     versions = sorted({worker.code_version for worker in snapshot.live})
     if len(versions) > 1:
         yield Finding(

@@ -57,6 +57,8 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowShare:
+    """The recent runs of one workflow by status. ``failed``: the share of those that ended, 0 to 1."""
+
     name: str
     counts: dict[str, int]
     total: int
@@ -76,6 +78,8 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
+    """What is due in one queue now, since when, and how many live workers serve it."""
+
     name: str
     due: int
     oldest_due: datetime | None
@@ -105,6 +109,8 @@ class StepShare:
 
 @dataclass(slots=True)
 class Overview:
+    """Everything that the overview shows, as it was at ``now``."""
+
     now: datetime
     statuses: dict[str, Count]
     blocked: list[Run]
@@ -118,6 +124,7 @@ class Overview:
 
 
 def overview(now: datetime | None = None) -> Overview:
+    """The statistics at ``now``, by default this moment; every query is bounded."""
     now = now or clock.now()
     workers = worker_states(now)
     shares, looked_at = slow_steps(now)

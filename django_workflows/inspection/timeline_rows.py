@@ -40,6 +40,8 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
+    """Something at one moment; ``x`` is its place on the axis."""
+
     x: str
     kind: str
     title: str
@@ -47,6 +49,8 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
+    """One attempt of a step, for the table below its row."""
+
     number: str
     started: datetime
     took: str
@@ -57,6 +61,8 @@ class Attempt:
 
 @dataclass(slots=True)
 class Row:
+    """One line of the timeline: its words, its bars and dots, and the facts that opening it shows."""
+
     kind: str
     label: str
     #: the full name, the token or the id

@@ -27,6 +27,8 @@ def _terminal_width() -> int:
 
 @dataclass(slots=True)
 class Console:
+    """Where a subcommand writes. ``width`` is in columns; ``colour``: whether to send escape sequences."""
+
     stdout: OutputWrapper
     style: Style
     colour: bool = False

@@ -23,6 +23,7 @@ def clean(text: str) -> str:
 
 
 def show_moment(moment: datetime | None) -> str:
+    """``2026-01-31 12:00:00`` in the current time zone; "" for None."""
     return "" if moment is None else timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -55,6 +55,7 @@ def status_of(error: WorkflowError) -> int:
 
 
 def body_of(error: WorkflowError) -> dict[str, Any]:
+    """``{"code", "detail"}`` of an error of the library; with ``errors`` by field where a payload was refused."""
     body: dict[str, Any] = {"code": error.code, "detail": printable(str(error))}
     if isinstance(error, HookPayloadError):
         body["errors"] = error.errors
@@ -95,6 +96,8 @@ def _as_drf(error: Exception) -> drf.APIException | None:
 
 
 class TooLarge(drf.APIException):
+    """The request's body is larger than Django accepts."""
+
     status_code = 413
     default_detail = "The request is larger than this site accepts."
     default_code = "payload_too_large"

@@ -21,6 +21,8 @@ _REFUSED = {400: serializers.ErrorAnswer, 403: serializers.ErrorAnswer, 404: ser
 
 
 class EventList(ApiView):
+    """``api/runs/<id>/events/``."""
+
     pagination_class = LogOrder
     serializer_class = serializers.EventAnswer
 
@@ -59,6 +61,8 @@ class EntityList(ApiView):
 
 
 class StepList(EntityList):
+    """``api/runs/<id>/steps/``."""
+
     model, creation, answer = Step, events.StepCreated.type, serializers.StepAnswer
     serializer_class = serializers.StepAnswer
 
@@ -73,6 +77,8 @@ class StepList(EntityList):
 
 
 class HookList(EntityList):
+    """``api/runs/<id>/hooks/``."""
+
     model, creation, answer = Hook, events.HookCreated.type, serializers.HookAnswer
     serializer_class = serializers.HookAnswer
 
@@ -87,6 +93,8 @@ class HookList(EntityList):
 
 
 class WaitList(EntityList):
+    """``api/runs/<id>/waits/``."""
+
     model, creation, answer = Wait, events.WaitCreated.type, serializers.WaitAnswer
     serializer_class = serializers.WaitAnswer
 

@@ -49,6 +49,8 @@ class HookView(ApiView):
 
 
 class HookDetail(HookView):
+    """``api/hooks/<token>/``."""
+
     serializer_class = serializers.HookAnswer
 
     @extend_schema(operation_id="workflow_hook_show", responses={200: serializers.HookAnswer, **_REFUSED})
@@ -59,6 +61,8 @@ class HookDetail(HookView):
 
 
 class HookResume(HookView):
+    """``api/hooks/<token>/resume/``."""
+
     throttle_scope = "workflows_resume"
     serializer_class = serializers.ResumeRequest
 

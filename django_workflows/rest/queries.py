@@ -13,6 +13,7 @@ M = TypeVar("M", bound=Model)
 
 
 def rows(model: type[M]) -> QuerySet[M]:
+    """All rows of a table."""
     return model._default_manager.all()
 
 

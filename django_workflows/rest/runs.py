@@ -34,6 +34,8 @@ def show_run(run_id: str, *, data: bool = True) -> Any:
 
 
 class RunList(ApiView):
+    """``api/runs/``."""
+
     pagination_class = NewestFirst
     serializer_class = serializers.RunAnswer
 
@@ -53,6 +55,8 @@ class RunList(ApiView):
 
 
 class RunDetail(ApiView):
+    """``api/runs/<id>/``."""
+
     serializer_class = serializers.RunAnswer
 
     @extend_schema(
@@ -67,6 +71,8 @@ class RunDetail(ApiView):
 
 
 class RunStart(ApiView):
+    """``api/workflows/<name>/runs/``."""
+
     throttle_scope = "workflows_start"
     serializer_class = serializers.StartRequest
 
@@ -101,6 +107,8 @@ class RunStart(ApiView):
 
 
 class RunCancel(ApiView):
+    """``api/runs/<id>/cancel/``."""
+
     serializer_class = serializers.CancelRequest
 
     @extend_schema(operation_id="workflow_run_cancel", request=serializers.CancelRequest, responses=_ACTED)
@@ -114,6 +122,8 @@ class RunCancel(ApiView):
 
 
 class RunRetry(ApiView):
+    """``api/runs/<id>/retry/``."""
+
     serializer_class = serializers.RetryRequest
 
     @extend_schema(operation_id="workflow_run_retry", request=None, responses=_ACTED)
@@ -125,6 +135,8 @@ class RunRetry(ApiView):
 
 
 class RunWake(ApiView):
+    """``api/runs/<id>/wake/``."""
+
     serializer_class = serializers.WakeRequest
 
     @extend_schema(operation_id="workflow_run_wake", request=serializers.WakeRequest, responses=_ACTED)

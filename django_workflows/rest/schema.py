@@ -17,11 +17,15 @@ _ROUTE = "api/schema/"
 
 
 class OpenApiRenderer(JSONRenderer):
+    """The document as JSON, under OpenAPI's own media type."""
+
     media_type = "application/vnd.oai.openapi+json"
     format = "openapi"
 
 
 class Schema(ApiView):
+    """``api/schema/``."""
+
     renderer_classes = (JSONRenderer, OpenApiRenderer)
 
     @schemas.extend_schema(exclude=True)

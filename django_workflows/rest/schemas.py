@@ -51,10 +51,12 @@ def auto_schema() -> Any:
 
 
 def query(name: str, description: str, type: Any = str, *, many: bool = False, **more: Any) -> OpenApiParameter:
+    """A parameter of the query string, for the OpenAPI document."""
     return OpenApiParameter(name, type, OpenApiParameter.QUERY, description=description, many=many, **more)
 
 
 def header(name: str, description: str) -> OpenApiParameter:
+    """A request header, for the OpenAPI document."""
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
 
 

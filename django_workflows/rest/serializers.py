@@ -195,6 +195,8 @@ class WaitAnswer(Answer):
 
 @extend_schema_field(payload_schema())
 class EventPayload(Payload):
+    """An event's data as plain JSON, without what is never shown."""
+
     def get_attribute(self, instance: Any) -> Any:
         payload = to_json_value(instance.data)
         for name in _SECRET.get(instance.type, ()):

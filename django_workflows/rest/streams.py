@@ -43,6 +43,8 @@ class EventStreamRenderer(BaseRenderer):
 
 
 class RunStream(ApiView):
+    """``api/runs/<id>/streams/<name>/``."""
+
     serializer_class = serializers.StreamPage
     renderer_classes = (EventStreamRenderer, JSONRenderer)
     throttle_scope = "workflows_stream"

@@ -38,6 +38,7 @@ def _rule_of(event: LoggedEvent) -> int:
 
 
 def check_steps(subject: Subject) -> Iterator[Violation]:
+    """Rule 2: each step's events tell one life: starts, failures and an end in their order, within its budget."""
     for created in subject.created(events.StepCreated.type):
         yield from _StepHistory(subject, created).violations()
 

@@ -21,6 +21,8 @@ from ..subcommands import SUBCOMMANDS
 
 
 class Command(BaseCommand):
+    """``manage.py workflows SUBCOMMAND …``."""
+
     help = "Run workers, start workflows, look at runs and act on them."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -32,6 +32,7 @@ class Subcommand:
 
 
 def positive(text: str) -> int:
+    """A whole number of at least 1, as an argument."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"takes a whole number >= 1, not {text}")

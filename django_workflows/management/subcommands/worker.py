@@ -97,8 +97,12 @@ class CodeWatcher:
 def _module_files() -> list[Path]:
     from django.utils.autoreload import iter_all_python_module_files
 
-    own = Path(sys.prefix)  # what is installed does not change under development
-    return [path for path in iter_all_python_module_files() if own not in path.parents]
+    own = Path(sys.prefix)  # what is installed, here or in site-packages elsewhere, does not change under development
+    return [path for path in iter_all_python_module_files() if own not in path.parents and not _is_installed(path)]
+
+
+def _is_installed(path: Path) -> bool:
+    return any(part.endswith("-packages") for part in path.parts)
 
 
 subcommand = Subcommand(
