@@ -6,7 +6,7 @@
                             who runs    └▶ event_loop   ``async def`` steps: tasks of one asyncio loop
                             now, who        │
                             waits           ▼ attempts.pipeline
-    turn ◀─ report, try_turn, wake ─ dispatcher ◀─ end, end_and_advance
+    turn ◀─ report, try_turn, wake ─ dispatcher ◀─ end
 
     protocol     Executor (begin, cancel), Ends (how an executor says that an attempt has ended), Turns (what the
                  dispatcher asks of the turn)

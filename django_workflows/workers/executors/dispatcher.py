@@ -70,21 +70,7 @@ class Dispatcher:
 
     # --- ends --------------------------------------------------------------------------------------------------------
 
-    def end(self, outcome: Outcome) -> None:
-        self._end(outcome)
-        self._turns.wake()
-
-    def end_and_advance(self, outcome: Outcome) -> None:
-        self._end(outcome)
-        try:
-            self._turns.try_turn()
-        except Exception:
-            logger.debug(
-                "The turn after step %s failed; the main loop takes it.", outcome.attempt.step.id, exc_info=True
-            )
-            self._turns.wake()
-
-    def _end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome, *, take_turn: bool) -> None:
         attempt = outcome.attempt
         with self._lock:
             self._running.pop(attempt, None)
@@ -94,6 +80,11 @@ class Dispatcher:
         if not late:
             self._turns.report(outcome)
         self._launch_waiting()
+        try:
+            self._turns.try_turn() if take_turn else self._turns.wake()
+        except Exception:
+            logger.debug("The turn after step %s failed; the main loop takes it.", attempt.step.id, exc_info=True)
+            self._turns.wake()
 
     def _end_waiting(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt that has waited will not run."""

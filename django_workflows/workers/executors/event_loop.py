@@ -37,7 +37,7 @@ class EventLoopExecutor:
 
     def _create_task(self, attempt: Attempt) -> None:
         if attempt.cancelled:  # a task that is cancelled before its first step never runs, and would never end
-            self._ends.end(AlreadyRecorded(attempt))
+            self._ends.end(AlreadyRecorded(attempt), take_turn=False)
             return
         assert self._loop is not None
         self._tasks[attempt] = self._loop.create_task(self._run(attempt), context=contextvars.Context())
@@ -49,4 +49,4 @@ class EventLoopExecutor:
     async def _run(self, attempt: Attempt) -> None:
         outcome = await arun_attempt(attempt)
         del self._tasks[attempt]
-        self._ends.end(outcome)
+        self._ends.end(outcome, take_turn=False)

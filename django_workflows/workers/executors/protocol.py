@@ -20,11 +20,11 @@ class Executor(Protocol):
 class Ends(Protocol):
     """Where an executor says how an attempt went. Each attempt that has begun ends exactly once."""
 
-    def end(self, outcome: Outcome) -> None:
-        """Free the attempt's slot, begin what waits for one, report the outcome. The main loop takes the next turn."""
+    def end(self, outcome: Outcome, *, take_turn: bool) -> None:
+        """Free the attempt's slot, report the outcome, begin what waits.
 
-    def end_and_advance(self, outcome: Outcome) -> None:
-        """As :meth:`end`; but the calling thread, which has nothing else to do, takes the turn itself if it is free."""
+        ``take_turn``: the calling thread has nothing else to do, and takes the turn if it is free; else the main loop does.
+        """
 
 
 class Turns(Protocol):

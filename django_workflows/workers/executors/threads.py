@@ -58,6 +58,6 @@ class ThreadExecutor:
         outcome = run_attempt(attempt)
         place = self._place
         place.free, place.following = True, None
-        self._ends.end_and_advance(outcome)
+        self._ends.end(outcome, take_turn=True)
         place.free = False
         return place.following

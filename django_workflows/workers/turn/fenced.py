@@ -16,7 +16,7 @@ from ..link.connection import AdvancingConnection
 from .bodies import Bodies
 from .outcomes import is_lease_cached
 from .settlement import Settlement, unsettled
-from .transition_steps import NeedsLockError, advance, decide, start_steps
+from .transition_steps import NeedsLockError, decide, record_arrivals, start_steps
 from .work import Work
 from .worker import Worker
 
@@ -54,7 +54,9 @@ class Fenced:
         size = max(_CHUNK, -(-len(works) // _CHUNKS))
         try:
             for first in range(0, len(works), size):
-                decided = self._decide(works[first : first + size])
+                now = self._connection.now()
+                with sandbox.draining():  # nothing in here asks the database
+                    decided = [work for work in works[first : first + size] if self._decide(work, now)]
                 self._receive(sent)
                 sent.append(self._send(decided))
                 if len(sent) > 1:
@@ -72,13 +74,8 @@ class Fenced:
 
     # --- decide ------------------------------------------------------------------------------------------------------
 
-    def _decide(self, works: Sequence[Work]) -> list[Work]:
-        """Drive the cached bodies of these runs. Returns the works that are ready to be written."""
-        now = self._connection.now()
-        with sandbox.draining():  # nothing in here asks the database
-            return [work for work in works if self._decide_one(work, now)]
-
-    def _decide_one(self, work: Work, now: datetime) -> bool:
+    def _decide(self, work: Work, now: datetime) -> bool:
+        """Drive the run's cached body. True: the work is ready to be written."""
         body = self._bodies.get(work.run_id)
         if body is None or work.needs_catch_up or body.contended:
             return False
@@ -87,7 +84,9 @@ class Fenced:
             return False
         work.load(transition_, body)
         try:
-            advance(work, self._worker, locked=False)
+            record_arrivals(work, self._worker, locked=False)
+            decide(work, self._worker, locked=False)
+            start_steps(work, self._worker)
         except NeedsLockError:
             work.needs_lock = True
         except Exception:  # noqa: BLE001 - the locked path repeats it from the log, and reports the error

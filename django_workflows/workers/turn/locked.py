@@ -18,7 +18,7 @@ from .inbox import Inbox
 from .outcomes import record_outcomes_alone
 from .replay_cache import ReplayCache
 from .settlement import Settlement
-from .transition_steps import advance, start_steps
+from .transition_steps import decide, record_arrivals, start_steps
 from .work import Work
 from .worker import Worker
 
@@ -114,7 +114,9 @@ class Locked:
     def _decide(self, work: Work) -> None:
         if work.body is not None:
             self._cache.catch_up(work)
-            advance(work, self._worker, locked=True)
+            record_arrivals(work, self._worker, locked=True)
+            decide(work, self._worker, locked=True)
+            start_steps(work, self._worker)
         elif (
             work.outcomes
         ):  # ended, or of a workflow that this process does not know: only what was reported is recorded

@@ -35,19 +35,6 @@ class BeginAgainError(Exception):
     """What arrived cannot be recorded behind the fence alone: begin again under the run's lock."""
 
 
-def advance(work: Work, worker: Worker, *, locked: bool) -> None:
-    """Take a loaded run as far as it gets: arrivals, decisions, starts of steps.
-
-    Raises:
-        BeginAgainError, NeedsLockError: not ``locked``, and the run's lock is needed. After the latter, go on with
-            :func:`decide` and :func:`start_steps` under it.
-        ReplayDivergenceError: the code does not fit the log.
-    """
-    record_arrivals(work, worker, locked=locked)
-    decide(work, worker, locked=locked)
-    start_steps(work, worker)
-
-
 def record_arrivals(work: Work, worker: Worker, *, locked: bool) -> None:
     """Record what has arrived at the run: its start, outcomes of its steps, its deadline, waits that are due.
 
