@@ -22,6 +22,7 @@ __all__ = [
     "adiagnose",
     "averify_runs",
     "blocked_runs",
+    "count_unknown",
     "diagnose",
     "iterate_violations",
     "now",
@@ -61,6 +62,11 @@ def iterate_violations(
 ) -> Iterator[Violation]:
     """As :func:`verify_runs`, one violation at a time; memory does not grow with the number of runs."""
     return verify.iterate_violations(run_ids, replay=replay, since=since)
+
+
+def count_unknown(run_ids: Iterable[str] | None = None, since: timedelta | None = None) -> dict[str, int]:
+    """Names of workflows that this process does not know, with their number of runs: their logs cannot be replayed."""
+    return verify.count_unknown(run_ids, since)
 
 
 def blocked_runs(run_ids: Iterable[str] | None = None) -> list[Run]:

@@ -29,6 +29,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
+from django.db.models import Count
+
+from ..authoring.registry import workflow_names
 from ..exceptions import WorkflowError
 from ..models import Run
 from ..store import database
@@ -43,6 +46,7 @@ __all__ = [
     "Subject",
     "Violation",
     "blocked_runs",
+    "count_unknown",
     "iterate_violations",
     "verify_deliveries",
     "verify_runs",
@@ -102,6 +106,16 @@ def verify_subject(subject: Subject, rules: Iterable[Rule] = RULES) -> Iterator[
             what = f"the log cannot be read ({type(error).__name__}: {error})"
             violation = subject.violation(1, what)
             yield violation
+
+
+def count_unknown(run_ids: Iterable[str] | None = None, since: timedelta | None = None) -> dict[str, int]:
+    """Names of workflows that this process does not know, with their number of runs: their logs were not replayed."""
+    runs = Run.objects.exclude(workflow__in=workflow_names())
+    if run_ids is not None:
+        runs = runs.filter(pk__in=list(run_ids))
+    elif since is not None:
+        runs = runs.filter(created_at__gte=database.now() - since)
+    return dict(runs.order_by("workflow").values_list("workflow").annotate(number=Count("pk")))
 
 
 def blocked_runs(run_ids: Iterable[str] | None = None) -> list[Run]:

@@ -199,6 +199,17 @@ class TestTheCommand:
         assert manage("verify", "--since", "1d").text.startswith("0 runs verified")
         assert manage("verify", "--since", "3d").code == 1
 
+    def test_a_gate_does_not_pass_over_workflows_that_the_code_does_not_know(self, run: Run, manage: Manage) -> None:
+        Run.objects.filter(pk=run.pk).update(workflow="shop.renamed")
+        Event.objects.filter(run=run, sequence=1).update(
+            data=Event.objects.get(run=run, sequence=1).data.replace(run.workflow, "shop.renamed")
+        )
+        said = "shop.renamed is unknown here: 1 run was not replayed"
+        for arguments, code in (([], 0), (["--replay"], 1), (["--replay", "--allow-unknown"], 0)):
+            answer = manage("verify", *arguments)
+            assert said in answer.text
+            assert answer.code == code, arguments
+
     def test_refuses_a_run_that_does_not_exist(self, manage: Manage) -> None:
         with pytest.raises(CommandError, match="run_not_found"):
             manage("verify", "wrun_nobody")
