@@ -21,7 +21,7 @@ from ..models import Outbox, Run, Schedule, Step, Worker
 from ..serialization.encryption import decrypt
 from . import database, locking
 from .event_log import read_many
-from .rows import RUN_COLUMNS, OpenEntities
+from .rows import OpenEntities
 from .transition import Transition
 
 
@@ -81,7 +81,7 @@ WITH {_RUN_LANES}, locked AS MATERIALIZED (
         ORDER BY r.wake_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) due
     LIMIT %s
 )
-SELECT {", ".join(RUN_COLUMNS)}, {{now}},
+SELECT {locking.RUN_COLUMNS}, {{now}},
     CASE WHEN last_sequence = 1 THEN (SELECT data FROM django_workflows_event e WHERE e.run_id = locked.id
         AND e.sequence = 1) END
 FROM locked
@@ -95,7 +95,7 @@ WITH locked AS MATERIALIZED (
         AND (%s::text[] IS NULL OR r.queue = ANY(%s::text[])) AND r.blocked_until IS NULL
     ORDER BY r.id FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT {", ".join(RUN_COLUMNS)}, {{now}},
+SELECT {locking.RUN_COLUMNS}, {{now}},
     CASE WHEN last_sequence = 1 THEN (SELECT data FROM django_workflows_event e WHERE e.run_id = locked.id
         AND e.sequence = 1) END
 FROM locked

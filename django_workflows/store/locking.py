@@ -7,9 +7,9 @@ at a time: with ``BEGIN IMMEDIATE`` the open transaction is the lock.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
@@ -20,11 +20,15 @@ from ..serialization import Encoded
 from ..serialization.columns import stored
 from ..serialization.encryption import decrypt
 from . import database
-from .rows import HOOK_COLUMNS, RUN_COLUMNS, STEP_COLUMNS, WAIT_COLUMNS, HookRow, OpenEntities, RunRow, StepRow, WaitRow
+from .columns import columns, names
+from .rows import HookRow, OpenEntities, RunRow, StepRow, WaitRow
 from .transition import Transition
 
+R = TypeVar("R", RunRow, StepRow, WaitRow, HookRow)
 Execute = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
-_PAYLOADS = frozenset({"input", "output", "error"})
+_PAYLOADS = frozenset(column.name for row in (RunRow, StepRow) for column in columns(row) if column.type is Encoded)
+#: for hand-written SQL: what :func:`run_row` takes
+RUN_COLUMNS = ", ".join(names(RunRow))
 
 
 def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, ...]]:
@@ -41,6 +45,11 @@ def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, 
             if values[place] is not None:
                 values[place] = Encoded(decrypt(values[place]))
         yield tuple(values)
+
+
+def _rows(row: type[R], found: QuerySet[Any]) -> Iterator[R]:
+    for values in _values(found, names(row)):
+        yield row(*values)
 
 
 def _of(model: type[Model]) -> QuerySet[Any]:
@@ -84,7 +93,7 @@ _LOCK = f"""
 WITH locked AS MATERIALIZED (
     SELECT * FROM django_workflows_run WHERE id = ANY(%s::text[]) ORDER BY id FOR NO KEY UPDATE {{skip}}
 )
-SELECT {", ".join(RUN_COLUMNS)}, {{now}} FROM locked
+SELECT {RUN_COLUMNS}, {{now}} FROM locked
 """
 
 
@@ -94,29 +103,31 @@ def lock_rows(run_ids: Sequence[str], execute: Execute, *, skip_locked: bool = F
     return execute(_LOCK.format(now=database.sql_now(), skip=skip), [list(run_ids)])
 
 
-_PLACES = {name: place for place, name in enumerate(RUN_COLUMNS)}
-_MOMENTS = tuple(place for name, place in _PLACES.items() if name.endswith(("_at", "_until")))
+_MOMENTS, _JSON, _ENCODED = (
+    tuple(place for place, column in enumerate(columns(RunRow)) if column.type is kind)
+    for kind in (datetime, dict, Encoded)
+)
 
 
-def run_row(columns: Sequence[Any]) -> RunRow:
+def run_row(stored: Sequence[Any]) -> RunRow:
     """A row as hand-written SQL reads it: JSON still text, payloads encrypted, times naive under ``USE_TZ = False``."""
-    values = list(columns)
+    values = list(stored)
     for place in _MOMENTS:
         if values[place] is not None and values[place].tzinfo is None:
             values[place] = database.aware(values[place])
-    attributes = values[_PLACES["attributes"]]
-    if isinstance(attributes, str):
-        values[_PLACES["attributes"]] = json.loads(attributes) if attributes != "{}" else {}
-    for name in ("output", "error"):
-        if values[_PLACES[name]] is not None:
-            values[_PLACES[name]] = Encoded(decrypt(values[_PLACES[name]]))
+    for place in _JSON:
+        if isinstance(values[place], str):
+            values[place] = json.loads(values[place]) if values[place] != "{}" else {}
+    for place in _ENCODED:
+        if values[place] is not None:
+            values[place] = Encoded(decrypt(values[place]))
     return RunRow(*values)
 
 
 def _lock_orm(run_ids: Sequence[str], *, entities: bool) -> list[Transition]:
     """On SQLite the open transaction is the lock."""
     rows = _of(Run).filter(pk__in=run_ids).order_by("pk")
-    runs = [RunRow(*row) for row in _values(rows, RUN_COLUMNS)]
+    runs = list(_rows(RunRow, rows))
     if not runs:
         return []
     now = database.now()
@@ -130,23 +141,17 @@ def read_entities(found: Sequence[OpenEntities]) -> None:
     """Read the open entities of locked runs: three queries for all of them."""
     by_run = {entities.run.id: entities for entities in found}
     ids = list(by_run)
-    for values in _values(
-        _of(Step).filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk"), STEP_COLUMNS
-    ):
-        step = StepRow(*values)
+    for step in _rows(StepRow, _of(Step).filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk")):
         by_run[step.run_id].steps[step.correlation_id] = step
-    for values in _values(_of(Wait).filter(run_id__in=ids, status=WaitStatus.WAITING).order_by("pk"), WAIT_COLUMNS):
-        wait = WaitRow(*values)
+    for wait in _rows(WaitRow, _of(Wait).filter(run_id__in=ids, status=WaitStatus.WAITING).order_by("pk")):
         by_run[wait.run_id].add_wait(wait)
-    for values in _values(_of(Hook).filter(run_id__in=ids, disposed_at__isnull=True).order_by("pk"), HOOK_COLUMNS):
-        hook = HookRow(*values)
+    for hook in _rows(HookRow, _of(Hook).filter(run_id__in=ids, disposed_at__isnull=True).order_by("pk")):
         by_run[hook.run_id].hooks[hook.correlation_id] = hook
 
 
 def read_step(transition: Transition, step_id: str) -> StepRow | None:
     """One step of the locked run, whatever its status; among the open entities where it is one."""
-    for values in _values(_of(Step).filter(pk=step_id, run_id=transition.run.id), STEP_COLUMNS):
-        step = StepRow(*values)
+    for step in _rows(StepRow, _of(Step).filter(pk=step_id, run_id=transition.run.id)):
         if step.status in ACTIVE_STEP:
             transition.entities.steps[step.correlation_id] = step
         return step
@@ -158,28 +163,27 @@ def read_steps(transition: Transition, correlation_ids: Sequence[str]) -> None:
     rows = _of(Step).filter(
         run_id=transition.run.id, correlation_id__in=correlation_ids, status__in=sorted(ACTIVE_STEP)
     )
-    for values in _values(rows, STEP_COLUMNS):
-        step = StepRow(*values)
+    for step in _rows(StepRow, rows):
         transition.entities.steps[step.correlation_id] = step
 
 
 def read_waits(transition: Transition) -> None:
     """The open waits of the locked run, into its entities."""
     rows = _of(Wait).filter(run_id=transition.run.id, status=WaitStatus.WAITING).order_by("pk")
-    for values in _values(rows, WAIT_COLUMNS):
-        transition.entities.add_wait(WaitRow(*values))
+    for wait in _rows(WaitRow, rows):
+        transition.entities.add_wait(wait)
 
 
 def read_all_steps(transition: Transition) -> list[StepRow]:
     """Every step of the locked run, ended or not; the open entities are left as they are."""
     rows = _of(Step).filter(run_id=transition.run.id).order_by("pk")
-    return [StepRow(*values) for values in _values(rows, STEP_COLUMNS)]
+    return list(_rows(StepRow, rows))
 
 
 def read_all_waits(transition: Transition) -> list[WaitRow]:
     """Every wait of the locked run, ended or not; the open entities are left as they are."""
     rows = _of(Wait).filter(run_id=transition.run.id).order_by("pk")
-    return [WaitRow(*values) for values in _values(rows, WAIT_COLUMNS)]
+    return list(_rows(WaitRow, rows))
 
 
 def read_end(run_id: str) -> tuple[str, Encoded | None, Encoded | None]:

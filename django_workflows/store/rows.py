@@ -2,73 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
-from typing import Any
 
 from ..eventlog.statuses import TERMINAL_RUN
 from ..serialization import Encoded
 
-RUN_COLUMNS = (
-    "id",
-    "workflow",
-    "queue",
-    "priority",
-    "status",
-    "output",
-    "error",
-    "error_code",
-    "attributes",
-    "parent_id",
-    "parent_correlation_id",
-    "detached",
-    "code_version",
-    "created_at",
-    "started_at",
-    "completed_at",
-    "deadline_at",
-    "cancel_requested_at",
-    "timed_out_at",
-    "wake_at",
-    "expires_at",
-    "last_sequence",
-    "last_event_at",
-    "life",
-    "blocked_reason",
-    "blocked_until",
-    "blocked_count",
-    "blocked_version",
-)
 
-STEP_COLUMNS = (
-    "id",
-    "run_id",
-    "correlation_id",
-    "name",
-    "status",
-    "input",
-    "output",
-    "error",
-    "attempt",
-    "failures",
-    "losses",
-    "queue",
-    "priority",
-    "available_at",
-    "worker_id",
-    "created_at",
-    "started_at",
-    "completed_at",
-)
-
-WAIT_COLUMNS = ("id", "run_id", "correlation_id", "status", "due_at", "created_at", "completed_at")
-HOOK_COLUMNS = ("id", "run_id", "correlation_id", "token", "is_webhook", "created_at", "disposed_at")
-
-
+@dataclass(slots=True, eq=False)
 class RunRow:
     """A run as read under its lock. ``output`` and ``error`` are None until the run ends in this transaction."""
-
-    __slots__ = RUN_COLUMNS
 
     id: str
     workflow: str
@@ -99,17 +43,14 @@ class RunRow:
     blocked_count: int
     blocked_version: str
 
-    def __init__(self, *values: Any) -> None:
-        for name, value in zip(RUN_COLUMNS, values, strict=True):
-            setattr(self, name, value)
-
     @property
     def ended(self) -> bool:
         return self.status in TERMINAL_RUN
 
 
+@dataclass(slots=True, eq=False)
 class StepRow:
-    __slots__ = STEP_COLUMNS
+    """A step of the run. ``worker_id`` and ``attempt``, from 1, are the lease of the attempt that is running."""
 
     id: str
     run_id: str
@@ -130,31 +71,10 @@ class StepRow:
     started_at: datetime | None
     completed_at: datetime | None
 
-    def __init__(self, *values: Any) -> None:
-        (
-            self.id,
-            self.run_id,
-            self.correlation_id,
-            self.name,
-            self.status,
-            self.input,
-            self.output,
-            self.error,
-            self.attempt,
-            self.failures,
-            self.losses,
-            self.queue,
-            self.priority,
-            self.available_at,
-            self.worker_id,
-            self.created_at,
-            self.started_at,
-            self.completed_at,
-        ) = values
 
-
+@dataclass(slots=True, eq=False)
 class WaitRow:
-    __slots__ = WAIT_COLUMNS
+    """A wait of the run, until ``due_at`` by the database's clock."""
 
     id: str
     run_id: str
@@ -164,13 +84,10 @@ class WaitRow:
     created_at: datetime
     completed_at: datetime | None
 
-    def __init__(self, *values: Any) -> None:
-        for name, value in zip(WAIT_COLUMNS, values, strict=True):
-            setattr(self, name, value)
 
-
+@dataclass(slots=True, eq=False)
 class HookRow:
-    __slots__ = HOOK_COLUMNS
+    """A hook of the run; active until ``disposed_at``."""
 
     id: str
     run_id: str
@@ -180,9 +97,16 @@ class HookRow:
     created_at: datetime
     disposed_at: datetime | None
 
-    def __init__(self, *values: Any) -> None:
-        for name, value in zip(HOOK_COLUMNS, values, strict=True):
-            setattr(self, name, value)
+
+#: columns of a run that its creation writes, and nothing after it
+RUN_ORIGIN = ("id", "workflow", "queue", "priority", "parent_id", "parent_correlation_id", "detached", "created_at")
+#: what every transition changes
+RUN_HEAD = ("last_sequence", "last_event_at", "wake_at")
+#: columns of a step, of a wait, that their creation writes, and nothing after it
+STEP_ORIGIN = ("id", "run_id", "correlation_id", "name", "input", "queue", "priority", "created_at")
+WAIT_ORIGIN = ("id", "run_id", "correlation_id", "due_at", "created_at")
+#: columns of a step that are NULL before an attempt of it has ended
+STEP_END = ("output", "error", "completed_at")
 
 
 class OpenEntities:

@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..exceptions import FenceConflictError
 from ..models import Event, Run, Step, Wait
-from .rows import StepRow, WaitRow
+from .columns import names, without
+from .rows import RUN_HEAD, RUN_ORIGIN, STEP_ORIGIN, WAIT_ORIGIN, RunRow, StepRow, WaitRow
 from .transition import Transition
 
-_HEAD_CHANGES = ("last_sequence", "last_event_at", "wake_at")
-_ALL_CHANGES = (
-    *_HEAD_CHANGES,
-    "status",
-    "output",
-    "error",
-    "error_code",
-    "attributes",
-    "code_version",
-    "started_at",
-    "completed_at",
-    "deadline_at",
-    "cancel_requested_at",
-    "timed_out_at",
-    "expires_at",
-    "life",
-    "blocked_reason",
-    "blocked_until",
-    "blocked_count",
-    "blocked_version",
-)
-_STEP = (
-    "status",
-    "output",
-    "error",
-    "attempt",
-    "failures",
-    "losses",
-    "available_at",
-    "worker_id",
-    "started_at",
-    "completed_at",
-)
+_ALL_CHANGES = tuple(column.name for column in without(RunRow, *RUN_ORIGIN))
+_STEP, _WAIT = names(StepRow), names(WaitRow)
+_STEP_CHANGES = tuple(column.name for column in without(StepRow, *STEP_ORIGIN))
+_WAIT_CHANGES = tuple(column.name for column in without(WaitRow, *WAIT_ORIGIN))
 
 
 def write(transitions: Sequence[Transition]) -> None:
@@ -53,21 +26,20 @@ def write(transitions: Sequence[Transition]) -> None:
     for transition in transitions:
         _write_run(transition)
         Event.objects.bulk_create(_events(transition))
-        Step.objects.bulk_create([_step(row) for row in transition.new_steps.values()])
-        Wait.objects.bulk_create([_wait(row) for row in transition.new_waits.values()])
+        Step.objects.bulk_create([Step(**_values(row, _STEP)) for row in transition.new_steps.values()])
+        Wait.objects.bulk_create([Wait(**_values(row, _WAIT)) for row in transition.new_waits.values()])
         for step in transition.changed_steps.values():
-            changes = {name: getattr(step, name) for name in _STEP}
-            Step.objects.filter(pk=step.id).update(**changes)
+            Step.objects.filter(pk=step.id).update(**_values(step, _STEP_CHANGES))
         for wait in transition.changed_waits.values():
-            Wait.objects.filter(pk=wait.id).update(status=wait.status, completed_at=wait.completed_at)
+            Wait.objects.filter(pk=wait.id).update(**_values(wait, _WAIT_CHANGES))
 
 
 def _write_run(transition: Transition) -> None:
     run = transition.run
-    names = _ALL_CHANGES if transition.run_changed else _HEAD_CHANGES
+    changes = _ALL_CHANGES if transition.run_changed else RUN_HEAD
     updated = Run.objects.filter(
         pk=run.id, last_sequence=transition.expected_sequence, last_event_at=transition.expected_at
-    ).update(**{name: getattr(run, name) for name in names})
+    ).update(**_values(run, changes))
     if not updated:
         raise FenceConflictError(run.id, transition.expected_sequence)
 
@@ -88,9 +60,5 @@ def _events(transition: Transition) -> list[Event]:
     ]
 
 
-def _step(row: StepRow) -> Step:
-    return Step(**{name: getattr(row, name) for name in StepRow.__slots__})
-
-
-def _wait(row: WaitRow) -> Wait:
-    return Wait(**{name: getattr(row, name) for name in WaitRow.__slots__})
+def _values(row: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}

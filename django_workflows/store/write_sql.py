@@ -11,97 +11,44 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..exceptions import FenceConflictError
-from ..serialization import dumps
 from ..serialization.encryption import encrypt
 from . import database
+from .columns import Column, choose, columns, without
 from .database import Execute
+from .rows import RUN_HEAD, RUN_ORIGIN, STEP_END, STEP_ORIGIN, WAIT_ORIGIN, RunRow, StepRow, WaitRow
 from .transition import Transition
 
-_Column = tuple[str, str, Callable[[Any], Any]]
+
+class _Part(NamedTuple):
+    """Columns that a statement writes: their SQL types by name, and what reads each one's parameter from a row."""
+
+    types: dict[str, str]
+    reads: tuple[Callable[[Any], Any], ...]
 
 
-def _encrypted(name: str) -> Callable[[Any], Any]:
-    def read(row: Any) -> Any:
-        value = getattr(row, name)
-        return None if value is None else encrypt(value)
-
-    return read
+def _part(*chosen: Column) -> _Part:
+    return _Part({column.name: column.sql for column in chosen}, tuple(column.read for column in chosen))
 
 
-def _columns(types: dict[str, str], encrypted: frozenset[str] = frozenset()) -> list[_Column]:
-    return [(name, type, _encrypted(name) if name in encrypted else attrgetter(name)) for name, type in types.items()]
-
-
-_PAYLOADS = frozenset({"input", "output", "error"})
-_HEAD_CHANGES = _columns({"last_sequence": "int", "last_event_at": "timestamptz", "wake_at": "timestamptz"})
-_ALL_CHANGES = [
-    *_HEAD_CHANGES,
-    *_columns(
-        {
-            "status": "text",
-            "output": "text",
-            "error": "text",
-            "error_code": "text",
-            "code_version": "text",
-            "started_at": "timestamptz",
-            "completed_at": "timestamptz",
-            "deadline_at": "timestamptz",
-            "cancel_requested_at": "timestamptz",
-            "timed_out_at": "timestamptz",
-            "expires_at": "timestamptz",
-            "life": "int",
-            "blocked_reason": "text",
-            "blocked_until": "timestamptz",
-            "blocked_count": "int",
-            "blocked_version": "text",
-        },
-        _PAYLOADS,
-    ),
-    ("attributes", "jsonb", lambda run: str(dumps(run.attributes))),
-]
-_STEP_CHANGES = {
-    "status": "text",
-    "output": "text",
-    "error": "text",
-    "attempt": "int",
-    "failures": "int",
-    "losses": "int",
-    "available_at": "timestamptz",
-    "worker_id": "text",
-    "started_at": "timestamptz",
-    "completed_at": "timestamptz",
+_KEY = ("id", "run_id")
+_HEAD = choose(RunRow, *RUN_HEAD)
+_HEAD_CHANGES = _part(*_HEAD)
+_ALL_CHANGES = _part(*_HEAD, *without(RunRow, *RUN_ORIGIN, *RUN_HEAD))
+_STEP_CHANGES, _WAIT_CHANGES = without(StepRow, *STEP_ORIGIN), without(WaitRow, *WAIT_ORIGIN)
+_NEW_STEP, _CHANGED_STEP = _part(*columns(StepRow)), _part(*choose(StepRow, *_KEY), *_STEP_CHANGES)
+_NEW_WAIT, _CHANGED_WAIT = _part(*columns(WaitRow)), _part(*choose(WaitRow, *_KEY), *_WAIT_CHANGES)
+_EVENT = {
+    "run_id": "text",
+    "sequence": "int",
+    "type": "text",
+    "correlation_id": "text",
+    "data": "text",
+    "life": "int",
+    "created_at": "timestamptz",
 }
-_NEW_STEP = _columns(
-    {
-        "id": "text",
-        "run_id": "text",
-        "correlation_id": "text",
-        "name": "text",
-        "input": "text",
-        "queue": "text",
-        "priority": "int",
-        "created_at": "timestamptz",
-        **_STEP_CHANGES,
-    },
-    _PAYLOADS,
-)
-_CHANGED_STEP = _columns({"id": "text", "run_id": "text", **_STEP_CHANGES}, _PAYLOADS)
-_NEW_WAIT = _columns(
-    {
-        "id": "text",
-        "run_id": "text",
-        "correlation_id": "text",
-        "status": "text",
-        "due_at": "timestamptz",
-        "created_at": "timestamptz",
-        "completed_at": "timestamptz",
-    }
-)
-_CHANGED_WAIT = _columns({"id": "text", "run_id": "text", "status": "text", "completed_at": "timestamptz"})
 
 
 def write(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
@@ -137,16 +84,16 @@ def fenced_statement(transitions: Sequence[Transition]) -> tuple[str, list[Any]]
         [t.expected_at for t in transitions],
     ]
     runs = [t.run for t in transitions]
-    values += [list(map(read, runs)) for _, _, read in (_ALL_CHANGES if run_changed else _HEAD_CHANGES)]
+    values += [list(map(read, runs)) for read in (_ALL_CHANGES if run_changed else _HEAD_CHANGES).reads]
     values += _event_values(transitions, keyed)
-    for rows, columns in (
+    for rows, part in (
         (new_steps, _NEW_STEP),
         (changed_steps, _CHANGED_STEP),
         (new_waits, _NEW_WAIT),
         (changed_waits, _CHANGED_WAIT),
     ):
         if rows:
-            values += [list(map(read, rows)) for _, _, read in columns]
+            values += [list(map(read, rows)) for read in part.reads]
     has_events = any(t.events for t in transitions)
     text = _statement(
         run_changed, has_events, keyed, bool(new_steps), bool(changed_steps), bool(new_waits), bool(changed_waits)
@@ -184,61 +131,52 @@ def _statement(
     new_waits: bool,
     changed_waits: bool,
 ) -> str:
-    parts = [_update_runs(_ALL_CHANGES if run_changed else _HEAD_CHANGES)]
+    parts = [_update_runs((_ALL_CHANGES if run_changed else _HEAD_CHANGES).types)]
     if events:
-        types = {
-            "run_id": "text",
-            "sequence": "int",
-            "type": "text",
-            "correlation_id": "text",
-            "data": "text",
-            "life": "int",
-            "created_at": "timestamptz",
-        }
-        parts.append(_insert("event", _columns({**types, "idempotency_key": "text"} if keyed else types)))
+        parts.append(_insert("event", {**_EVENT, "idempotency_key": "text"} if keyed else _EVENT))
     if new_steps:
-        parts.append(_insert("step", _NEW_STEP))
+        parts.append(_insert("step", _NEW_STEP.types))
     if changed_steps:
-        parts.append(_update("step", _CHANGED_STEP))
+        parts.append(_update("step", _CHANGED_STEP.types))
     if new_waits:
-        parts.append(_insert("wait", _NEW_WAIT))
+        parts.append(_insert("wait", _NEW_WAIT.types))
     if changed_waits:
-        parts.append(_update("wait", _CHANGED_WAIT))
+        parts.append(_update("wait", _CHANGED_WAIT.types))
     return "WITH " + ",\n".join(parts) + "\nSELECT id FROM run"
 
 
-def _given(columns: Sequence[_Column]) -> str:
-    arrays = ", ".join(f"%s::{'text' if type == 'jsonb' else type}[]" for _, type, _ in columns)
-    names = ", ".join(name for name, _, _ in columns)
-    return f"unnest({arrays}) AS given({names})"
+def _arrays(types: Mapping[str, str]) -> str:
+    # JSON is given as text: there are no arrays of jsonb in a form that every driver writes
+    return ", ".join(f"%s::{'text' if type == 'jsonb' else type}[]" for type in types.values())
 
 
-def _update_runs(columns: Sequence[_Column]) -> str:
-    changes = ", ".join(f"{name} = given.{name}{'::jsonb' if type == 'jsonb' else ''}" for name, type, _ in columns)
-    arrays = ", ".join(f"%s::{'text' if type == 'jsonb' else type}[]" for _, type, _ in columns)
-    names = ", ".join(name for name, _, _ in columns)
+def _given(types: Mapping[str, str]) -> str:
+    return f"unnest({_arrays(types)}) AS given({', '.join(types)})"
+
+
+def _update_runs(types: Mapping[str, str]) -> str:
+    changes = ", ".join(f"{name} = given.{name}{'::jsonb' if type == 'jsonb' else ''}" for name, type in types.items())
     return (
         f"run AS (UPDATE django_workflows_run r SET {changes} "
-        f"FROM unnest(%s::text[], %s::int[], %s::timestamptz[], {arrays}) "
-        f"AS given(run_id, expected, expected_at, {names}) WHERE r.id = given.run_id "
+        f"FROM unnest(%s::text[], %s::int[], %s::timestamptz[], {_arrays(types)}) "
+        f"AS given(run_id, expected, expected_at, {', '.join(types)}) WHERE r.id = given.run_id "
         "AND r.last_sequence = given.expected AND r.last_event_at = given.expected_at RETURNING r.id)"
     )
 
 
-def _insert(table: str, columns: Sequence[_Column]) -> str:
-    names = ", ".join(name for name, _, _ in columns)
-    given = ", ".join(f"given.{name}" for name, _, _ in columns)
+def _insert(table: str, types: Mapping[str, str]) -> str:
+    given = ", ".join(f"given.{name}" for name in types)
     return (
-        f"new_{table} AS (INSERT INTO django_workflows_{table} ({names}) "
-        f"SELECT {given} FROM {_given(columns)} JOIN run ON run.id = given.run_id)"
+        f"new_{table} AS (INSERT INTO django_workflows_{table} ({', '.join(types)}) "
+        f"SELECT {given} FROM {_given(types)} JOIN run ON run.id = given.run_id)"
     )
 
 
-def _update(table: str, columns: Sequence[_Column]) -> str:
-    changes = ", ".join(f"{name} = given.{name}" for name, _, _ in columns if name not in ("id", "run_id"))
+def _update(table: str, types: Mapping[str, str]) -> str:
+    changes = ", ".join(f"{name} = given.{name}" for name in types if name not in _KEY)
     return (
         f"changed_{table} AS (UPDATE django_workflows_{table} t SET {changes} "
-        f"FROM {_given(columns)} JOIN run ON run.id = given.run_id WHERE t.id = given.id)"
+        f"FROM {_given(types)} JOIN run ON run.id = given.run_id WHERE t.id = given.id)"
     )
 
 
@@ -246,38 +184,13 @@ def _update(table: str, columns: Sequence[_Column]) -> str:
 
 #: rows of one kind up to which one run's transition is written with a value per parameter; above, arrays are cheaper
 _FEW = 4
-_EVENT = {
-    "sequence": "int",
-    "type": "text",
-    "correlation_id": "text",
-    "data": "text",
-    "life": "int",
-    "created_at": "timestamptz",
-}
-#: what a step has that was created in this transition and has not ended in it
-_BEGUN = (
-    "id",
-    "correlation_id",
-    "name",
-    "input",
-    "queue",
-    "priority",
-    "created_at",
-    "status",
-    "attempt",
-    "failures",
-    "losses",
-    "available_at",
-    "worker_id",
-    "started_at",
-)
-_BEGUN_STEP = [column for column in _NEW_STEP if column[0] in _BEGUN]
-_SHORT_CHANGED_STEP = [column for column in _CHANGED_STEP if column[0] not in ("id", "run_id")] + [_CHANGED_STEP[0]]
-_SHORT_NEW_WAIT = [column for column in _NEW_WAIT if column[0] != "run_id"]
-_SHORT_CHANGED_WAIT = [column for column in _CHANGED_WAIT if column[0] not in ("id", "run_id")] + [_CHANGED_WAIT[0]]
-
-
-_ONE_COLUMNS = (_BEGUN_STEP, _SHORT_CHANGED_STEP, _SHORT_NEW_WAIT, _SHORT_CHANGED_WAIT)
+#: a step that was created in this transition and has not ended in it, without its run, which the statement knows
+_BEGUN_STEP = _part(*without(StepRow, "run_id", *STEP_END))
+_ONE_CHANGED_STEP = _part(*_STEP_CHANGES, *choose(StepRow, "id"))
+_ONE_NEW_WAIT = _part(*without(WaitRow, "run_id"))
+_ONE_CHANGED_WAIT = _part(*_WAIT_CHANGES, *choose(WaitRow, "id"))
+_ONE_EVENT = {name: type for name, type in _EVENT.items() if name != "run_id"}
+_ONE_PARTS = (_BEGUN_STEP, _ONE_CHANGED_STEP, _ONE_NEW_WAIT, _ONE_CHANGED_WAIT)
 
 
 def _one(t: Transition) -> tuple[str, list[Any]] | None:
@@ -285,12 +198,12 @@ def _one(t: Transition) -> tuple[str, list[Any]] | None:
     kinds: tuple[Mapping[str, Any], ...] = (t.new_steps, t.changed_steps, t.new_waits, t.changed_waits)
     if len(t.events) > 2 * _FEW or any(len(rows) > _FEW for rows in kinds):
         return None
-    if any(step.completed_at is not None for step in t.new_steps.values()):
+    if any(step.completed_at is not None or step.error is not None for step in t.new_steps.values()):
         return None
     if any(row.idempotency_key is not None for row in t.events):
         return None
     run = t.run
-    values = [read(run) for _, _, read in (_ALL_CHANGES if t.run_changed else _HEAD_CHANGES)]
+    values = [read(run) for read in (_ALL_CHANGES if t.run_changed else _HEAD_CHANGES).reads]
     values += [run.id, t.expected_sequence, t.expected_at]
     for row in t.events:
         record = row.record
@@ -302,8 +215,8 @@ def _one(t: Transition) -> tuple[str, list[Any]] | None:
             row.life,
             record.created_at,
         ]
-    for rows, columns in zip(kinds, _ONE_COLUMNS, strict=True):
-        values += [read(row) for row in rows.values() for _, _, read in columns]
+    for rows, part in zip(kinds, _ONE_PARTS, strict=True):
+        values += [read(row) for row in rows.values() for read in part.reads]
     return _one_statement(t.run_changed, len(t.events), *(len(rows) for rows in kinds)), values
 
 
@@ -311,33 +224,34 @@ def _one(t: Transition) -> tuple[str, list[Any]] | None:
 def _one_statement(
     run_changed: bool, events: int, new_steps: int, changed_steps: int, new_waits: int, changed_waits: int
 ) -> str:
-    changes = ", ".join(f"{name} = %s::{type}" for name, type, _ in (_ALL_CHANGES if run_changed else _HEAD_CHANGES))
+    changes = _assignments((_ALL_CHANGES if run_changed else _HEAD_CHANGES).types)
     fence = "id = %s AND last_sequence = %s::int AND last_event_at = %s::timestamptz"
     parts = [f"run AS (UPDATE django_workflows_run SET {changes} WHERE {fence} RETURNING id)"]
-    for table, columns, count in (
-        ("event", _columns(_EVENT), events),
-        ("step", _BEGUN_STEP, new_steps),
-    ):
-        if count:
-            parts.append(_insert_few(table, columns, count))
-    parts += [_update_one("step", _SHORT_CHANGED_STEP, i) for i in range(changed_steps)]
+    if events:
+        parts.append(_insert_few("event", _ONE_EVENT, events))
+    if new_steps:
+        parts.append(_insert_few("step", _BEGUN_STEP.types, new_steps))
+    parts += [_update_one("step", _ONE_CHANGED_STEP.types, i) for i in range(changed_steps)]
     if new_waits:
-        parts.append(_insert_few("wait", _SHORT_NEW_WAIT, new_waits))
-    parts += [_update_one("wait", _SHORT_CHANGED_WAIT, i) for i in range(changed_waits)]
+        parts.append(_insert_few("wait", _ONE_NEW_WAIT.types, new_waits))
+    parts += [_update_one("wait", _ONE_CHANGED_WAIT.types, i) for i in range(changed_waits)]
     return "WITH " + ",\n".join(parts) + "\nSELECT id FROM run"
 
 
-def _insert_few(table: str, columns: Sequence[_Column], count: int) -> str:
-    names = ", ".join(name for name, _, _ in columns)
-    row = "(" + ", ".join(f"%s::{type}" for _, type, _ in columns) + ")"
+def _assignments(types: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = %s::{type}" for name, type in types.items())
+
+
+def _insert_few(table: str, types: Mapping[str, str], count: int) -> str:
+    row = "(" + ", ".join(f"%s::{type}" for type in types.values()) + ")"
     return (
-        f"new_{table} AS (INSERT INTO django_workflows_{table} (run_id, {names}) "
+        f"new_{table} AS (INSERT INTO django_workflows_{table} (run_id, {', '.join(types)}) "
         f"SELECT run.id, given.* FROM run, (VALUES {', '.join([row] * count)}) AS given)"
     )
 
 
-def _update_one(table: str, columns: Sequence[_Column], number: int) -> str:
-    changes = ", ".join(f"{name} = %s::{type}" for name, type, _ in columns if name != "id")
+def _update_one(table: str, types: Mapping[str, str], number: int) -> str:
+    changes = _assignments({name: type for name, type in types.items() if name != "id"})
     return (
         f"changed_{table}_{number} AS (UPDATE django_workflows_{table} t SET {changes} "
         "FROM run WHERE t.id = %s AND t.run_id = run.id)"
