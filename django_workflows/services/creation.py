@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..models import Event, Run
 from ..serialization import Encoded, canonical, dumps
 from ..serialization.encryption import encrypt
 from ..store import database
+from ..store.columns import choose, names
 from ..store.transactions import atomic
 from ..values.ids import run_id
 from .steps import split_input
@@ -74,47 +75,69 @@ class NewRun:
         return None if self.timeout is None else self.wake_at(now) + self.timeout
 
 
+def _literal(default: Any) -> str:
+    if isinstance(default, str):
+        return f"'{default}'"
+    assert isinstance(default, int), f"the SQL of the default {default!r}?"
+    return str(default)
+
+
+_RUN = {field.attname: field for field in Run._meta.concrete_fields}
+#: columns that a new run brings along: fields of NewRun that are named like a column
+_GIVEN = choose(NewRun, *(field.name for field in fields(NewRun) if field.name in _RUN))
+#: columns that the statement computes, and those that begin with the model's default
+_COMPUTED = {
+    "status": f"'{RunStatus.PENDING.value}'",
+    "created_at": "{now}",
+    "wake_at": "{wake_at}",
+    "deadline_at": "{deadline_at}",
+    "last_sequence": "1",
+    "last_event_at": "{now}",
+}
+_DEFAULTS = {
+    name: _literal(field.get_default())
+    for name, field in _RUN.items()
+    if not field.null and name not in _COMPUTED and name not in names(NewRun)
+}
+_MADE = {**_COMPUTED, **_DEFAULTS}
+_COLUMNS = ", ".join([*(column.name for column in _GIVEN), *_MADE])
+_CASTS = ["::jsonb" if column.sql == "jsonb" else "" for column in _GIVEN]
+_ON_CONFLICT = "ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
+
 #: one run, a value per parameter. Short: it is parsed and planned anew at each start.
-_INSERT_ONE = """
+_INSERT_ONE = f"""
 WITH run AS (
-    INSERT INTO django_workflows_run (id, workflow, queue, priority, status, input, error_code, attributes,
-        idempotency_key, parent_id, parent_correlation_id, detached, forked_from, continued_from, seed, code_version,
-        created_at, wake_at, deadline_at, last_sequence, last_event_at, life, blocked_reason, blocked_count,
-        blocked_version)
-    VALUES (%s, %s, %s, %s, 'pending', %s, '', %s::jsonb, %s, %s, %s, %s, %s, %s, %s, '',
-        {now}, {wake_at}, {deadline_at}, 1, {now}, 0, '', 0, '')
-    ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    INSERT INTO django_workflows_run ({_COLUMNS})
+    VALUES ({", ".join(["%s" + cast for cast in _CASTS] + list(_MADE.values()))})
+    {_ON_CONFLICT}
     RETURNING id, created_at
 )
 INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
-SELECT id, 1, '{type}', '', %s, 0, created_at FROM run
-RETURNING run_id{notify}
+SELECT id, 1, '{events.RunCreated.type}', '', %s, 0, created_at FROM run
+RETURNING run_id{{notify}}
 """
 
+#: what lies beside the columns of a run when several are created by one statement
+_BESIDE = {"delay": "interval", "not_before": "timestamptz", "timeout": "interval", "data": "text"}
+_ARRAYS = [*("text" if column.sql == "jsonb" else column.sql for column in _GIVEN), *_BESIDE.values()]
+_WAKE_AT = "GREATEST(now + delay, not_before)"
+_VALUES = ", ".join([*(column.name + cast for column, cast in zip(_GIVEN, _CASTS, strict=True)), *_MADE.values()])
+
 #: several runs, an array per column
-_INSERT_MANY = """
-WITH clock AS (SELECT {now} AS now), new AS (
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::bool[], %s::text[], %s::text[], %s::text[], %s::interval[], %s::timestamptz[], %s::interval[],
-        %s::text[])
-    AS t(id, workflow, queue, priority, input, attributes, idempotency_key, parent_id, parent_correlation_id, detached,
-         forked_from, continued_from, seed, delay, not_before, timeout, data)
+_INSERT_MANY = f"""
+WITH clock AS (SELECT {{now}} AS now), new AS (
+    SELECT * FROM unnest({", ".join(f"%s::{type}[]" for type in _ARRAYS)})
+    AS t({", ".join([*(column.name for column in _GIVEN), *_BESIDE])})
 ), run AS (
-    INSERT INTO django_workflows_run (id, workflow, queue, priority, status, input, error_code, attributes,
-        idempotency_key, parent_id, parent_correlation_id, detached, forked_from, continued_from, seed, code_version,
-        created_at, wake_at, deadline_at, last_sequence, last_event_at, life, blocked_reason, blocked_count,
-        blocked_version)
-    SELECT id, workflow, queue, priority, 'pending', input, '', attributes::jsonb, idempotency_key, parent_id,
-        parent_correlation_id, detached, forked_from, continued_from, seed, '', now,
-        GREATEST(now + delay, not_before), GREATEST(now + delay, not_before) + timeout, 1, now, 0, '', 0, ''
-    FROM new, clock
-    ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    INSERT INTO django_workflows_run ({_COLUMNS})
+    SELECT {_VALUES.format(now="now", wake_at=_WAKE_AT, deadline_at=f"{_WAKE_AT} + timeout")} FROM new, clock
+    {_ON_CONFLICT}
     RETURNING id
 ), event AS (
     INSERT INTO django_workflows_event (run_id, sequence, type, correlation_id, data, life, created_at)
-    SELECT run.id, 1, '{type}', '', new.data, 0, clock.now FROM run JOIN new USING (id), clock
+    SELECT run.id, 1, '{events.RunCreated.type}', '', new.data, 0, clock.now FROM run JOIN new USING (id), clock
 )
-SELECT run.id{notify} FROM run
+SELECT run.id{{notify}} FROM run
 """
 
 
@@ -161,47 +184,21 @@ def _one_statement(run: NewRun, notice: str) -> tuple[str, list[Any]]:
     if run.timeout is not None:
         deadline_at = f"{wake_at} + %s"
         times += [*delay, run.timeout]
-    *values, data = (column[0] for name, column in _columns([run]).items() if name not in _TIMES)
-    text = _INSERT_ONE.format(
-        now=now,
-        wake_at=wake_at,
-        deadline_at=deadline_at,
-        type=events.RunCreated.type,
-        notify=notice.format(payload="run_id"),
-    )
-    return text, [*values, *times, data]
+    text = _INSERT_ONE.format(now=now, wake_at=wake_at, deadline_at=deadline_at, notify=notice.format(payload="run_id"))
+    return text, [*(column.read(run) for column in _GIVEN), *times, _created(run)]
 
 
 def _many_statement(runs: Sequence[NewRun], notice: str) -> tuple[str, list[Any]]:
-    notice = notice.format(payload="''")
-    text = _INSERT_MANY.format(now=database.sql_now(), type=events.RunCreated.type, notify=notice)
-    return text, list(_columns(runs).values())
+    text = _INSERT_MANY.format(now=database.sql_now(), notify=notice.format(payload="''"))
+    delays = [run.run_after if isinstance(run.run_after, timedelta) else timedelta(0) for run in runs]
+    moments = [run.run_after if isinstance(run.run_after, datetime) else None for run in runs]
+    beside = [delays, moments, [run.timeout for run in runs], [_created(run) for run in runs]]
+    return text, [*([column.read(run) for run in runs] for column in _GIVEN), *beside]
 
 
-_TIMES = ("delay", "not_before", "timeout")
-
-
-def _columns(runs: Sequence[NewRun]) -> dict[str, list[Any]]:
-    """The values that the statements take, by column."""
-    return {
-        "id": [run.id for run in runs],
-        "workflow": [run.workflow for run in runs],
-        "queue": [run.queue for run in runs],
-        "priority": [run.priority for run in runs],
-        "input": [encrypt(run.input) for run in runs],
-        "attributes": [str(dumps(run.attributes)) for run in runs],
-        "idempotency_key": [run.idempotency_key for run in runs],
-        "parent_id": [run.parent_id for run in runs],
-        "parent_correlation_id": [run.parent_correlation_id for run in runs],
-        "detached": [run.detached for run in runs],
-        "forked_from": [run.forked_from for run in runs],
-        "continued_from": [run.continued_from for run in runs],
-        "seed": [run.seed for run in runs],
-        "delay": [run.run_after if isinstance(run.run_after, timedelta) else timedelta(0) for run in runs],
-        "not_before": [run.run_after if isinstance(run.run_after, datetime) else None for run in runs],
-        "timeout": [run.timeout for run in runs],
-        "data": [encrypt(run.created_event().encode()) for run in runs],
-    }
+def _created(run: NewRun) -> str:
+    """The data of its ``run_created``, as it is stored."""
+    return encrypt(run.created_event().encode())
 
 
 def _insert_orm(runs: Sequence[NewRun], notify: bool) -> set[str]:
@@ -231,20 +228,8 @@ def _taken_keys(runs: Sequence[NewRun]) -> set[tuple[str, str | None]]:
 def row_of(run: NewRun, now: datetime) -> Run:
     """The row of a run that is created at ``now``, not saved yet."""
     return Run(
-        id=run.id,
-        workflow=run.workflow,
-        queue=run.queue,
-        priority=run.priority,
+        **{column.name: getattr(run, column.name) for column in _GIVEN},
         status=RunStatus.PENDING,
-        input=run.input,
-        attributes=run.attributes,
-        idempotency_key=run.idempotency_key,
-        parent_id=run.parent_id,
-        parent_correlation_id=run.parent_correlation_id,
-        detached=run.detached,
-        forked_from=run.forked_from,
-        continued_from=run.continued_from,
-        seed=run.seed,
         created_at=now,
         wake_at=run.wake_at(now),
         deadline_at=run.deadline_at(now),

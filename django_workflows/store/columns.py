@@ -53,14 +53,14 @@ def names(row: Any) -> tuple[str, ...]:
 
 
 def choose(row: type, *chosen: str) -> list[Column]:
-    """These columns of the row class, in this order."""
-    known = {column.name: column for column in columns(row)}
-    return [known[name] for name in chosen]
+    """These columns of a dataclass, in this order; it may have fields that are no columns."""
+    hints = get_type_hints(row)
+    return [_column(name, hints[name]) for name in chosen]
 
 
 def without(row: type, *left_out: str) -> list[Column]:
     """The other columns of the row class."""
-    choose(row, *left_out)  # each of them is one
+    assert set(left_out) <= set(names(row)), left_out
     return [column for column in columns(row) if column.name not in left_out]
 
 
