@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 
 from ..eventlog.events import RunCreated
-from ..inspection.text import is_secret, mask_token
+from ..inspection.text import mask_token
 from ..models import Hook, Run
 from ..serialization.columns import decrypted
+from ..values.ids import is_secret
 
 #: tokens that are looked for
 MOST = 2000

@@ -10,9 +10,10 @@ from typing import Any
 from ..eventlog import commands, events
 from ..eventlog.commands import Command
 from ..eventlog.events import Record
-from ..exceptions import SerializationError
 from ..serialization import canonical, loads
+from ..serialization.display import represent, represent_call
 from ..values.ids import is_secret
+from ..values.text import truncate
 
 _LONGEST = 200
 
@@ -121,24 +122,22 @@ def describe_command(command: Command | None) -> str:
     """``step shop.charge_card(41)``, ``sleep until 2026-11-20T09:00:00+00:00``, ``the end, returning {'id': 1}``."""
     if command is None:
         return "nothing more"
-    return _DESCRIBE[type(command)](command)
+    try:
+        return _DESCRIBE[type(command)](command)
+    except Exception:  # noqa: BLE001 - of a class of the project, which refuses to be built again
+        return f"{type(command).__name__} {command.correlation_id}"
 
 
 def describe_record(record: Record) -> str:
     """The same words for what the log holds."""
     try:
-        return _describe_record(record)
-    except (SerializationError, LookupError, TypeError):
-        return f"{record.type} {record.correlation_id}"  # whatever it holds, this code cannot read it
-
-
-def _describe_record(record: Record) -> str:
-    return _DESCRIBE_RECORD[record.type](record)
+        return _DESCRIBE_RECORD[record.type](record)
+    except Exception:  # noqa: BLE001 - whatever it holds, this code cannot read it
+        return f"{record.type} {record.correlation_id}"
 
 
 def _call(what: str, name: str, args: Any, kwargs: Any) -> str:
-    words = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
-    return f"{what} {name}({_cut(', '.join(words))})"
+    return f"{what} {name}({truncate(represent_call(args, kwargs), _LONGEST)})"
 
 
 def _encoded_call(what: str, name: str, input: str) -> str:
@@ -155,15 +154,11 @@ def _hook(correlation_id: str, token: str | None) -> str:
 
 
 def _failure(error: Any) -> str:
-    return f"the end, raising {error['type']}: {_cut(error['message'])}"
+    return f"the end, raising {error['type']}: {truncate(error['message'], _LONGEST)}"
 
 
 def _short(value: Any) -> str:
-    return _cut(repr(value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return truncate(represent(value), _LONGEST)
 
 
 def _withdrawal(verb: str) -> Callable[[Record], str]:

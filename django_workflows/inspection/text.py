@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import date_format
 
 from ..values.durations import humanize
+from ..values.ids import is_secret
+from ..values.text import truncate
 
-#: a generated token, as ``ids.new_token`` makes them
-_MADE_TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _SHOWN = 4
 
 
@@ -51,19 +50,9 @@ def rough_age(since: datetime, until: datetime) -> str:
     return " ".join(words[:2] if len(words[0]) > 1 or words[1] in ("min", "d") else words)
 
 
-def is_secret(token: str, is_webhook: bool) -> bool:
-    """Whether knowing the token is enough to resume the hook: a webhook's, or one that was generated and not chosen."""
-    return is_webhook or _MADE_TOKEN.fullmatch(token) is not None
-
-
 def mask_token(token: str, is_webhook: bool = False) -> str:
     """The token as any user may see it: a chosen one as it is, a secret one by its first characters."""
     return f"{token[:_SHOWN]}…" if is_secret(token, is_webhook) else token
-
-
-def truncate(text: str, limit: int) -> str:
-    """``text``, cut to ``limit`` characters where it is longer, with an ellipsis as the last."""
-    return text if len(text) <= limit else text[: max(1, limit - 1)].rstrip() + "…"
 
 
 def one_line(text: str, limit: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django_workflows.inspection.text import format_span, truncate
+from django_workflows.inspection.text import format_span
+from django_workflows.values.text import truncate
 
 from .console import Console
 from .timeline import Row, Stretch, Timeline, length_of

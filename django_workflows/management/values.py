@@ -7,14 +7,13 @@ from typing import Any
 
 from django.utils import timezone
 
-from django_workflows.inspection.text import truncate
-from django_workflows.serialization.display import failure
+from django_workflows.serialization.display import failure, represent
+from django_workflows.values.text import truncate
 
 
 def show_value(value: Any, width: int = 100) -> str:
     """A value on one line, cut to ``width`` characters, with what a terminal would act upon made visible."""
-    text = clean(value if isinstance(value, str) else repr(value))
-    return truncate(text, width)
+    return truncate(clean(value if isinstance(value, str) else represent(value)), width)
 
 
 def clean(text: str) -> str:

@@ -1,8 +1,13 @@
-"""Stored values as text for people, straight from their encoding: no class is looked up, so any value can be shown."""
+"""Values as text for people: stored ones straight from their encoding, decoded ones as Python writes them.
+
+Nothing here raises for any value: where a stored one is shown no class is looked up, and a class of the project whose
+``__repr__`` fails is described.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +47,23 @@ class Shown:
 
 
 def shown(text: str | None, limit: int = LIMIT) -> Shown:
+    """:func:`pretty`, at most ``limit`` characters of it."""
     whole = pretty(text)
     return Shown(whole[:limit], max(0, len(whole) - limit))
+
+
+def represent(value: Any) -> str:
+    """A decoded value as ``repr()`` writes it."""
+    try:
+        return str.__str__(repr(value))
+    except Exception:  # noqa: BLE001 - of a class of the project
+        return f"<unprintable {type(value).__name__}>"
+
+
+def represent_call(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+    """Decoded arguments as they stand in a call: ``41, box='a'``."""
+    words = [represent(arg) for arg in args]
+    return ", ".join([*words, *(f"{key}={represent(value)}" for key, value in kwargs.items())])
 
 
 _NAMES = {
@@ -107,10 +127,12 @@ class Failure:
 
     @property
     def name(self) -> str:
+        """The class without its module."""
         return self.type.rpartition(".")[2]
 
     @property
     def sentence(self) -> str:
+        """``ValueError: no such card``."""
         return f"{self.name}: {self.message}" if self.message else self.name
 
 

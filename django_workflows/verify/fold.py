@@ -17,6 +17,8 @@ from ..eventlog import events
 from ..eventlog.events import Record
 from ..exceptions import RunCancelledError
 from ..serialization import canonical, dumps
+from ..serialization.display import represent
+from ..values.text import truncate
 from .violation import LoggedEvent, Subject, Violation
 
 _RUN_STATUS = {
@@ -252,8 +254,7 @@ def same(expected: Any, found: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = value.isoformat() if isinstance(value, datetime) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return truncate(value.isoformat() if isinstance(value, datetime) else represent(value), 80)
 
 
 RULES = (check_run, check_entities)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -364,3 +365,40 @@ def test_a_patch_has_a_name(name: Any) -> None:
         patched(name)
 
     assert Run(body).start().error["type"] in ("ValueError", "TypeError")
+
+
+@dataclass
+class Unwilling:
+    """A class of a project that cannot be printed, and whose changed code refuses what the log holds."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size > REFUSED:
+            raise AttributeError("too large, since yesterday")
+
+    def __repr__(self) -> str:
+        raise AttributeError("no such attribute")
+
+
+REFUSED = 100
+
+
+@pytest.mark.parametrize("limit", [100, 1])
+def test_a_value_that_cannot_be_printed_or_built_does_not_hide_the_divergence(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @workflow(name="divergence.unwilling")
+    async def body() -> Any:
+        await a(Unwilling(5))
+
+    run = Run(body).start()
+
+    async def changed() -> Any:
+        await b(Unwilling(1))
+
+    body.fn = changed
+    monkeypatch.setattr(f"{__name__}.REFUSED", limit)
+    with pytest.raises(ReplayDivergenceError, match=r"step:a:1|steps\.a\(<unprintable Unwilling>\)") as raised:
+        run.restart()
+    assert raised.value.actual.endswith("steps.b(<unprintable Unwilling>)")

@@ -10,9 +10,10 @@ from typing import Any
 from django_workflows.api import inspection
 from django_workflows.eventlog.statuses import RunStatus
 from django_workflows.inspection.run_filter import RunFilter, workflows_called
-from django_workflows.inspection.text import format_span, truncate
+from django_workflows.inspection.text import format_span
 from django_workflows.models import Run
 from django_workflows.models.querysets import RunQuerySet
+from django_workflows.values.text import truncate
 
 from ..console import Console
 from ..values import clean, show_moment

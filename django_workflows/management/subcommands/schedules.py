@@ -11,8 +11,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_workflows.api import inspection, schedules
-from django_workflows.inspection.text import format_span, truncate
+from django_workflows.inspection.text import format_span
 from django_workflows.models import Schedule
+from django_workflows.values.text import truncate
 
 from ..console import Console
 from ..values import clean, show_moment
