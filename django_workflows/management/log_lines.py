@@ -8,6 +8,7 @@ from typing import Any
 from django_workflows.eventlog.events import TYPES, Record, Tone
 from django_workflows.inspection.text import format_span
 from django_workflows.models import Event
+from django_workflows.serialization.display import represent_call
 
 from .console import Console
 from .values import error_sentence, show_moment, show_value
@@ -25,17 +26,12 @@ def detail_of(record: Record) -> str:
 def _show(name: str, value: Any) -> str:
     """A field of an event in its sentence; ``call``: all its arguments."""
     if name == "call":
-        return _arguments(value)
+        return show_value(f"({represent_call(value['args'], value['kwargs'])})", _WIDTH)
     if name == "error":
         return error_sentence(value)
     if isinstance(value, datetime):
         return show_moment(value)
     return "" if value is None and name == "reason" else show_value(value, _WIDTH)
-
-
-def _arguments(payload: dict[str, Any]) -> str:
-    named = [f"{key}={value!r}" for key, value in payload["kwargs"].items()]
-    return show_value(f"({', '.join([*map(repr, payload['args']), *named])})", _WIDTH)
 
 
 def log_line(console: Console, record: Record, origin: datetime) -> str:

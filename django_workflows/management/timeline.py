@@ -12,9 +12,10 @@ from django_workflows.eventlog.events import Entity, HookReceived, Record, WaitC
 from django_workflows.eventlog.records import reencode
 from django_workflows.eventlog.statuses import HookStatus
 from django_workflows.inspection.lanes import Lane, Stroke, draw_lanes
-from django_workflows.inspection.text import format_span, is_secret
+from django_workflows.inspection.text import format_span
 from django_workflows.serialization import loads
 from django_workflows.values.durations import humanize
+from django_workflows.values.ids import is_secret
 
 from .values import clean, error_sentence
 
