@@ -66,6 +66,7 @@ class Run(models.Model):
         verbose_name_plural = _("workflow runs")
         default_permissions = ("view",)
         permissions = (
+            ("start_run", "Can start a workflow run"),
             ("cancel_run", "Can cancel a workflow run"),
             ("force_cancel_run", "Can end a workflow run at once"),
             ("retry_run", "Can retry a failed workflow run"),

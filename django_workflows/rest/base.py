@@ -17,7 +17,7 @@ from ..exceptions import RunNotFoundError
 from ..models import Run
 from ..values.ids import new_id
 from . import errors, schemas
-from .permissions import permission_classes
+from .permissions import is_allowed, permissions_for
 from .queries import rows
 
 _ID_LENGTH = len(new_id("wrun"))
@@ -49,6 +49,8 @@ def _finite(text: str) -> float:
 class ApiView(GenericAPIView[Any]):
     """Closed unless the project opens it; errors as ``{"code", "detail"}``; its own throttle scope."""
 
+    #: the model permission that the route needs
+    needs = "view_run"
     throttle_scope = "workflows_api"
     parser_classes = (JsonParser, FormParser, MultiPartParser)
     pagination_class: Any = None
@@ -62,7 +64,11 @@ class ApiView(GenericAPIView[Any]):
         return super().initialize_request(request, *args, **kwargs)
 
     def get_permissions(self) -> list[BasePermission]:
-        return [permission() for permission in permission_classes()]
+        return permissions_for(self.needs)
+
+    def may(self, permission: str, run: Run | None = None) -> bool:
+        """Whether the caller also has this permission, on this run."""
+        return is_allowed(self.request, self, permission, run)
 
     def get_exception_handler(self) -> Any:
         return errors.handle

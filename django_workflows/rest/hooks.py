@@ -63,6 +63,7 @@ class HookDetail(HookView):
 class HookResume(HookView):
     """``api/hooks/<token>/resume/``."""
 
+    needs = "resume_hook"
     throttle_scope = "workflows_resume"
     serializer_class = serializers.ResumeRequest
 
@@ -74,11 +75,26 @@ class HookResume(HookView):
     )
     def post(self, request: Request, token: str) -> Response:
         """Deliver a payload to the active hook of a token. It is durable when the answer comes."""
-        self.get_hook(token)
+        hook = self.get_hook(token)
         given = self.get_serializer(data=request.data)
         given.is_valid(raise_exception=True)
         event = api.resume_hook(token, given.validated_data["payload"], idempotency_key=_idempotency_key(request))
-        return Response(serializers.EventAnswer(event).data, status=202)
+        answer = serializers.EventAnswer(event, context={"data": self.may("view_run", hook.run)})
+        return Response(answer.data, status=202)
+
+
+class HookDispose(HookView):
+    """``api/hooks/<token>/dispose/``."""
+
+    needs = "dispose_hook"
+    serializer_class = serializers.NoRequest
+
+    @extend_schema(operation_id="workflow_hook_dispose", request=None, responses={204: None, **_REFUSED, 415: ERROR})
+    def post(self, request: Request, token: str) -> Response:
+        """Free a token: the hook takes no more payloads, and the body sees its end."""
+        self.get_hook(token)
+        api.dispose_hook(token)
+        return Response(status=204)
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -31,6 +31,11 @@ def show_run(run_id: str, *, data: bool = True) -> Any:
     columns = PAYLOADS if data else ()
     run = with_raw(rows(Run), *columns).get(pk=run_id) if data else rows(Run).defer(*PAYLOADS).get(pk=run_id)
     return serializers.RunAnswer(run, context={"data": data}).data
+
+
+def show_to_caller(view: ApiView, run: Run) -> Any:
+    """The run as it is now, or only its id where the caller may act on it and not see it."""
+    return show_run(run.pk) if view.may("view_run", run) else {"id": run.pk}
 
 
 class RunList(ApiView):
@@ -73,6 +78,7 @@ class RunDetail(ApiView):
 class RunStart(ApiView):
     """``api/workflows/<name>/runs/``."""
 
+    needs = "start_run"
     throttle_scope = "workflows_start"
     serializer_class = serializers.StartRequest
 
@@ -103,40 +109,69 @@ class RunStart(ApiView):
         except (TypeError, ValueError) as error:
             raise ValidationError([str(error)], code="invalid_arguments") from None
         handle, new = api.start_or_get(workflow, options, call["args"], call["kwargs"])
-        return Response(show_run(handle.id), status=201 if new else 200)
+        run = rows(Run).defer(*PAYLOADS).get(pk=handle.id)
+        if not new:
+            self.check_object_permissions(request, run)
+        return Response(show_to_caller(self, run), status=201 if new else 200)
 
 
-class RunCancel(ApiView):
+class RunVerb(ApiView):
+    """``api/runs/<id>/<verb>/``: something to do to a run."""
+
+    def acted_on(self, run: Run) -> Response:
+        return Response(show_to_caller(self, run), status=202)
+
+
+class RunCancel(RunVerb):
     """``api/runs/<id>/cancel/``."""
 
+    needs = "cancel_run"
     serializer_class = serializers.CancelRequest
 
     @extend_schema(operation_id="workflow_run_cancel", request=serializers.CancelRequest, responses=_ACTED)
     def post(self, request: Request, run_id: str) -> Response:
-        """Ask a run to end; it may clean up first, unless `force` is given."""
+        """Ask a run to end; it may clean up first, unless `force` is given, which needs `force_cancel_run`, too."""
         run = self.get_run(run_id)
         given = self.get_serializer(data=request.data)
         given.is_valid(raise_exception=True)
-        api.cancel_run(run.pk, given.validated_data["reason"], force=given.validated_data["force"])
-        return Response(show_run(run.pk), status=202)
+        force = given.validated_data["force"]
+        if force and not self.may("force_cancel_run", run):
+            raise PermissionDenied("To end a run by force takes the permission force_cancel_run.")
+        api.cancel_run(run.pk, given.validated_data["reason"], force=force)
+        return self.acted_on(run)
 
 
-class RunRetry(ApiView):
+class RunRetry(RunVerb):
+    needs = "retry_run"
+    serializer_class = serializers.NoRequest
     """``api/runs/<id>/retry/``."""
-
-    serializer_class = serializers.RetryRequest
 
     @extend_schema(operation_id="workflow_run_retry", request=None, responses=_ACTED)
     def post(self, request: Request, run_id: str) -> Response:
         """Let a failed run go on from its failed step."""
         run = self.get_run(run_id)
         api.retry_run(run.pk)
-        return Response(show_run(run.pk), status=202)
+        return self.acted_on(run)
 
 
-class RunWake(ApiView):
+class RunUnblock(RunVerb):
+    """``api/runs/<id>/unblock/``."""
+
+    needs = "unblock_run"
+    serializer_class = serializers.NoRequest
+
+    @extend_schema(operation_id="workflow_run_unblock", request=None, responses=_ACTED)
+    def post(self, request: Request, run_id: str) -> Response:
+        """Have a blocked run tried again now."""
+        run = self.get_run(run_id)
+        api.unblock_run(run.pk)
+        return self.acted_on(run)
+
+
+class RunWake(RunVerb):
     """``api/runs/<id>/wake/``."""
 
+    needs = "wake_run"
     serializer_class = serializers.WakeRequest
 
     @extend_schema(operation_id="workflow_run_wake", request=serializers.WakeRequest, responses=_ACTED)
@@ -146,4 +181,4 @@ class RunWake(ApiView):
         given = self.get_serializer(data=request.data)
         given.is_valid(raise_exception=True)
         api.wake_run(run.pk, given.validated_data["correlation_id"])
-        return Response(show_run(run.pk), status=202)
+        return self.acted_on(run)

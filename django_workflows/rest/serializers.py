@@ -272,7 +272,7 @@ class CancelRequest(serializers.Serializer[Any]):
     force = serializers.BooleanField(default=False, help_text="End the run at once, without its cleanup.")
 
 
-class RetryRequest(serializers.Serializer[Any]):
+class NoRequest(serializers.Serializer[Any]):
     """No parameters."""
 
 

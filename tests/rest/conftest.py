@@ -56,9 +56,9 @@ def waiting(transactional_db: None, request: pytest.FixtureRequest) -> Iterator[
 
 @pytest.fixture
 def staff(db: None) -> APIClient:
-    """A client that may use the API."""
+    """A client that may do everything."""
     client = APIClient()
-    client.force_authenticate(User.objects.create_user("staff", is_staff=True))
+    client.force_authenticate(User.objects.create_user("staff", is_superuser=True))
     return client
 
 

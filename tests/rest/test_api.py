@@ -451,7 +451,7 @@ class TestHooks:
         assert run.result() == "freed"
 
     def test_by_a_form_in_the_browser(self) -> None:
-        user = User.objects.create_user("staff", is_staff=True)
+        user = User.objects.create_user("staff", is_superuser=True)
         browser = APIClient(headers={"Accept": "text/html"})
         browser.force_login(user)
         run = flows.mailbox.start("t", 1)
@@ -485,7 +485,7 @@ class TestAccess:
 
     def test_a_session_needs_the_csrf_token(self) -> None:
         browser = APIClient(enforce_csrf_checks=True)
-        browser.force_login(User.objects.create_user("staff", is_staff=True))
+        browser.force_login(User.objects.create_user("staff", is_superuser=True))
         response = browser.post(f"{ROOT}workflows/{flows.add.name}/runs/", {"args": [1]}, format="json")
         assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
 

@@ -289,7 +289,7 @@ def test_hostile_requests_never_break_a_door(
     shop: dict[str, list[str]], count: int, record_property: Callable[[str, object], None]
 ) -> None:
     staff = Client(raise_request_exception=False)
-    staff.force_login(User.objects.create_user("staff", is_staff=True))
+    staff.force_login(User.objects.create_user("staff", is_superuser=True))
     attacker, seen = Attacker(1, shop), Counter[int]()
     broken = []
     for _ in range(count):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from .rest import histories, hooks, runs, schema, streams
-from .rest.webhooks import webhook
+from ..rest import histories, hooks, runs, schema, streams
+from . import webhooks
 
 app_name = "django_workflows"
 
 urlpatterns: list[URLPattern] = [
-    path("webhooks/<str:token>/", webhook, name="webhook"),
-    path("webhooks/<str:token>", webhook),  # a redirect would lose the body
+    *webhooks.urlpatterns,
     path("api/runs/", runs.RunList.as_view(), name="run-list"),
     path("api/runs/<str:run_id>/", runs.RunDetail.as_view(), name="run-detail"),
     path("api/runs/<str:run_id>/events/", histories.EventList.as_view(), name="run-events"),
@@ -21,9 +20,11 @@ urlpatterns: list[URLPattern] = [
     path("api/runs/<str:run_id>/cancel/", runs.RunCancel.as_view(), name="run-cancel"),
     path("api/runs/<str:run_id>/retry/", runs.RunRetry.as_view(), name="run-retry"),
     path("api/runs/<str:run_id>/wake/", runs.RunWake.as_view(), name="run-wake"),
+    path("api/runs/<str:run_id>/unblock/", runs.RunUnblock.as_view(), name="run-unblock"),
     path("api/runs/<str:run_id>/streams/<path:name>/", streams.RunStream.as_view(), name="run-stream"),
     path("api/workflows/<path:name>/runs/", runs.RunStart.as_view(), name="run-start"),
     path("api/hooks/<str:token>/", hooks.HookDetail.as_view(), name="hook-detail"),
     path("api/hooks/<str:token>/resume/", hooks.HookResume.as_view(), name="hook-resume"),
+    path("api/hooks/<str:token>/dispose/", hooks.HookDispose.as_view(), name="hook-dispose"),
     path("api/schema/", schema.Schema.as_view(), name="schema"),
 ]
