@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -86,18 +85,30 @@ class SealedField(_FixtureText, _TextField):
 
 
 class MomentField(_FixtureText, _DateTimeField):
-    """A point in time that reads as an aware datetime, whatever ``USE_TZ`` says."""
+    """A point in time that reads as an aware datetime and is stored in UTC, whatever ``USE_TZ`` and ``TIME_ZONE`` say.
+
+    Local time cannot be compared in the hour that comes twice when clocks are put back.
+    """
 
     def to_fixture(self, value: datetime) -> str:
         return value.isoformat()  # Django's own encoder cuts microseconds off
 
     def from_db_value(self, value: datetime | None, expression: Any, connection: Any) -> datetime | None:
-        return timezone.make_aware(value) if value is not None and timezone.is_naive(value) else value
+        if value is None:
+            return None
+        if connection.vendor != "postgresql":
+            return value.replace(tzinfo=UTC)  # the text is UTC, whatever zone Django takes it for
+        # in UTC: an instant of the hour that comes twice equals none of another zone (PEP 495)
+        return timezone.make_aware(value).astimezone(UTC) if timezone.is_naive(value) else value
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        if isinstance(value, datetime) and not settings.USE_TZ and timezone.is_aware(value):
-            value = timezone.make_naive(value)
-        return super().get_db_prep_value(value, connection, prepared)
+        value = value if prepared else self.get_prep_value(value)
+        if not isinstance(value, datetime):
+            return super().get_db_prep_value(value, connection, prepared=True)
+        moment = timezone.make_aware(value) if timezone.is_naive(value) else value
+        if connection.vendor == "postgresql":
+            return moment
+        return str(moment.astimezone(UTC).replace(tzinfo=None))
 
 
 class AttributesIndex(GinIndex):

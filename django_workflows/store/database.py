@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
@@ -62,7 +62,7 @@ def now() -> datetime:
 
 def aware(moment: datetime) -> datetime:
     """Times read by hand-written SQL come back naive under ``USE_TZ = False``."""
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return timezone.make_aware(moment).astimezone(UTC) if timezone.is_naive(moment) else moment
 
 
 def notify(channel: str, payloads: Iterable[str] = ("",), through: Execute | None = None) -> None:

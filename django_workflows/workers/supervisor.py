@@ -78,9 +78,16 @@ class Supervisor:
     _restart: bool = False
 
     def run(self) -> int:
+        """Returns the exit code when all processes have ended. The caller's signal handlers are back then."""
         connections.close_all()
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        before = [signal.signal(number, self._stop) for number in _STOPS]
+        try:
+            return self._supervise()
+        finally:
+            for number, handler in zip(_STOPS, before, strict=True):
+                signal.signal(number, handler)
+
+    def _supervise(self) -> int:
         for _ in range(self.options.processes):
             self._fork()
         while self._children or (self._births and not self._stopping):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from django_workflows.management.subcommands import worker
 from django_workflows.models import Run, Worker
@@ -177,3 +177,22 @@ class TestProcesses:
             process.terminate()
             process.communicate(timeout=30)
         assert process.returncode == 0
+
+
+@pytest.mark.django_db
+def test_inside_the_transaction_of_a_test_it_refuses_and_says_what_to_use() -> None:
+    with pytest.raises(CommandError, match=r"django_workflows\.testing"):
+        call_command("workflows", "worker", burst=True, verbosity=0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_callers_signal_handlers_are_back_when_it_returns() -> None:
+    def own(*_: object) -> None: ...
+
+    before = {number: signal.signal(number, own) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        call_command("workflows", "worker", burst=True, verbosity=0)
+        assert {signal.getsignal(number) for number in before} == {own}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from django.core.management.base import CommandError
+from django.db import connections
 
 from django_workflows import conf
 from django_workflows.authoring.registry import step_names, workflow_names
@@ -37,6 +38,11 @@ def _run(console: Console, options: argparse.Namespace) -> int:
 
     if sys.platform == "win32":
         raise CommandError("A worker needs fork(): run it on Linux, macOS or in WSL.")
+    if connections[conf.settings.DATABASE].in_atomic_block:
+        raise CommandError(
+            "A worker cannot run inside a transaction, such as a TestCase's: its processes would not see what it holds. "
+            "In tests use django_workflows.testing, which works in the transaction of the test, or a TransactionTestCase."
+        )
     _show_logs(options.verbosity)
     worker_options = WorkerOptions(
         queues=tuple(dict.fromkeys(options.queue)) if options.queue else None,
