@@ -167,7 +167,7 @@ class WorkerProcess:
         return not (self.advancer.more_due and self.slots.free)
 
     def _is_due(self) -> bool:
-        """Whether time alone has made something due since the last look."""
+        """Whether time alone has made something due since the last survey."""
         survey = self._last_survey
         if survey is None:
             return False
@@ -199,7 +199,7 @@ class WorkerProcess:
     def _survey(self) -> Survey:
         in_flight = [(a.step.id, a.number) for a in list(self.advancer.in_flight.values())]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
-        # not while another thread has the turn: the connection is its
+        # not while another thread has the turn: the connection belongs to it
         with self.advancer.paused(), self.advancer.connection.lent():
             survey = claims.survey(self.scope, self.worker_id, in_flight, timeout, self.advancer.connection.execute)
             self.advancer.connection.set_clock(survey.now)

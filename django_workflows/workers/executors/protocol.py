@@ -11,7 +11,7 @@ class Executor(Protocol):
     """Where attempts run."""
 
     def begin(self, attempt: Attempt) -> None:
-        """Run an attempt whose start is committed, now or soon. Returns at once; never raises for the step's sake."""
+        """Run an attempt whose start is committed, now or soon. Returns at once; how it went is reported later."""
 
     def cancel(self, attempt: Attempt) -> None:
         """Its outcome is not wanted any more: interrupt it where that is possible. Safe from any thread."""

@@ -21,5 +21,5 @@
     adoption        after a lost answer: attempts that the log says this worker has started
 
 ``fenced`` decides a part while the server writes the part before and the steps of the part before that begin. Nothing is
-held between two turns: a killed worker's transaction rolls back and its runs are still due.
+locked between two turns: a killed worker's transaction rolls back and its runs are still due.
 """
