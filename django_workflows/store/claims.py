@@ -44,6 +44,15 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """An attempt that is recorded as running."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """``now``: the database's time. Due times are None where nothing waits."""
 
@@ -55,6 +64,8 @@ class Survey:
     outbox_pending: bool
     #: of the attempts asked about, those that are no longer current
     lapsed: tuple[str, ...]
+    #: attempts that are recorded as this worker's, and were not asked about
+    unheld: tuple[Running, ...]
 
 
 _LANES = """
@@ -215,28 +226,37 @@ SELECT {{now}},
     EXISTS (SELECT 1 FROM django_workflows_outbox),
     ARRAY(SELECT mine.id FROM unnest(%s::text[], %s::int[]) mine(id, attempt)
         LEFT JOIN django_workflows_step s ON s.id = mine.id
-        WHERE s.id IS NULL OR s.status <> 'running' OR s.attempt <> mine.attempt OR s.worker_id <> %s)
+        WHERE s.id IS NULL OR s.status <> 'running' OR s.attempt <> mine.attempt OR s.worker_id <> %s),
+    ARRAY(SELECT s.run_id || ' ' || s.id || ' ' || s.attempt FROM django_workflows_step s
+        WHERE s.worker_id = %s AND s.status = 'running' AND NOT EXISTS (
+            SELECT 1 FROM unnest(%s::text[], %s::int[]) mine(id, attempt) WHERE mine.id = s.id AND mine.attempt = s.attempt))
 """
 
 
-def survey(
-    scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[str, int]], timeout: Any, execute: Any
-) -> Survey:
-    """One statement that says what there is to do: the base of the worker's loop, which rings only shorten."""
+def survey(scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: Any, execute: Any) -> Survey:
+    """One statement that says what there is to do: the base of the worker's loop, which rings only shorten.
+
+    ``held``: (step id, number) of all attempts that the worker has, running or to be recorded.
+    """
     if not database.is_postgresql():
-        return _survey_orm(scope, worker_id, in_flight, timeout)
+        return _survey_orm(scope, worker_id, held, timeout)
     queues = None if scope.queues is None else list(scope.queues)
     version = scope.code_version
     values = [
         version, list(scope.workflows), version, queues, queues, list(scope.steps), queues, queues,
-        list(scope.workflows), timeout, [step_id for step_id, _ in in_flight], [attempt for _, attempt in in_flight], worker_id,
+        list(scope.workflows), timeout, *_columns(held), worker_id, worker_id, *_columns(held),
     ]  # fmt: skip
-    *moments, dead, pending, lapsed = execute(_SURVEY.format(now=database.sql_now()), values)[0]
+    *moments, dead, pending, lapsed, unheld = execute(_SURVEY.format(now=database.sql_now()), values)[0]
     now, run, step, tick = (None if moment is None else database.aware(moment) for moment in moments)
-    return Survey(now, run, step, tick, tuple(dead), pending, tuple(lapsed))  # type: ignore[arg-type]
+    running = tuple(Running(run_id, step_id, int(attempt)) for run_id, step_id, attempt in map(str.split, unheld))
+    return Survey(now, run, step, tick, tuple(dead), pending, tuple(lapsed), running)  # type: ignore[arg-type]
 
 
-def _survey_orm(scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[str, int]], timeout: Any) -> Survey:
+def _columns(held: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
+    return [step_id for step_id, _ in held], [attempt for _, attempt in held]
+
+
+def _survey_orm(scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: Any) -> Survey:
     now = database.now()
     runs = Run.objects.filter(wake_at__isnull=False, workflow__in=scope.workflows)
     runs = runs.filter(
@@ -248,7 +268,7 @@ def _survey_orm(scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[st
     ticks = Schedule.objects.filter(paused_at__isnull=True, workflow__in=scope.workflows)
     dead = Worker.objects.alive().filter(heartbeat_at__lt=now - timeout)
     current = Step.objects.filter(worker_id=worker_id, status=StepStatus.RUNNING)
-    held = set(current.values_list("pk", "attempt"))
+    running = {(pk, attempt): run_id for pk, attempt, run_id in current.values_list("pk", "attempt", "run_id")}
     return Survey(
         now,
         runs.aggregate(at=Min("wake_at"))["at"],
@@ -256,5 +276,6 @@ def _survey_orm(scope: WorkerScope, worker_id: str, in_flight: Sequence[tuple[st
         ticks.aggregate(at=Min("due_at"))["at"],
         tuple(dead.values_list("pk", flat=True)),
         Outbox.objects.exists(),
-        tuple(step_id for step_id, attempt in in_flight if (step_id, attempt) not in held),
+        tuple(pk for pk, attempt in held if (pk, attempt) not in running),
+        tuple(Running(run_id, pk, attempt) for (pk, attempt), run_id in running.items() if (pk, attempt) not in held),
     )

@@ -40,6 +40,12 @@ class Fault:
         return self.kind in (Kind.GONE, Kind.REFUSES)
 
     @property
+    def needs_reconnect(self) -> bool:
+        """Whether another connection may answer otherwise: this one has ended, was opened while the server was read-only,
+        or to a server that has become a standby, or its prepared statements do not fit any more."""
+        return self.kind is Kind.GONE or self.code == "25006" or self.is_stale_statement
+
+    @property
     def is_conflict(self) -> bool:
         """Whether the transaction was ended to break a deadlock or a serialization conflict: done again, it succeeds."""
         return self.code in _CONFLICTS

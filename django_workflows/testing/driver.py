@@ -141,12 +141,12 @@ class Driver:
             self.advancer.bodies.clear()
 
     def _survey(self) -> Survey:
-        in_flight = [(attempt.step.id, attempt.number) for attempt in self.advancer.in_flight.values()]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
         execute = self.advancer.connection.execute
-        survey = claims.survey(self.scope, self.worker_id, in_flight, timeout, execute)
+        survey = claims.survey(self.scope, self.worker_id, self.advancer.held(), timeout, execute)
         for step_id in survey.lapsed:
-            self.executor.cancel(self.advancer.in_flight[step_id])
+            if (attempt := self.advancer.in_flight.get(step_id)) is not None:
+                self.executor.cancel(attempt)
         return survey
 
     def _position(self) -> int:

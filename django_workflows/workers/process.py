@@ -26,7 +26,7 @@ from .attempts.slots import Slots
 from .executors.dispatcher import Dispatcher
 from .link.doorbell import Doorbell
 from .link.watchdog import Watchdog
-from .turn.adoption import adopt_started_attempts
+from .turn.adoption import settle_unheld
 from .turn.advancer import MIN_CLAIM, Advancer, ConnectionLostError
 
 logger = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ class WorkerProcess:
                     pause = _FIRST_RECONNECT
                     if idle and self.burst and self._finished():
                         break
-                except (ConnectionLostError, *faults.DATABASE_ERRORS, OSError) as error:
-                    self._lose(error)
+                except Exception as error:  # noqa: BLE001 - what was reported must not be lost with this process
+                    self._recover(error)
                     self.stopping.wait(pause)
                     pause = min(pause * 2, _LAST_RECONNECT)
                     self.advancer.more_due = True
@@ -142,7 +142,7 @@ class WorkerProcess:
     def _round(self) -> bool:
         """One round: what has come in, what is due, what time asks for. True: the loop may wait."""
         if self.advancer.uncertain:
-            self._adopt()
+            self.advancer.uncertain, self._next_survey_at = False, 0.0
         self.executor.check_deadlines()
         if self.advancer.is_load_high:
             self.advancer.all_reported.wait(GATHER_TIME)
@@ -164,7 +164,7 @@ class WorkerProcess:
         if time.monotonic() >= self._next_survey_at:
             self._survey()
         self._upkeep()
-        return not (self.advancer.more_due and self.slots.free)
+        return not (self.advancer.more_due and self.slots.free and self.advancer.refusals.may_claim)
 
     def _is_due(self) -> bool:
         """Whether time alone has made something due since the last survey."""
@@ -186,7 +186,7 @@ class WorkerProcess:
         if (at := self.advancer.inbox.next_deferred) is not None:
             waits.append(at - now)
         if self.advancer.more_due:
-            waits.append(self._claim_at - now)
+            waits.append(max(self._claim_at, self.advancer.refusals.claim_at) - now)
         waits.append(_seconds_until(self.advancer.bodies.next_due(), self.advancer.connection.now()))
         if (survey := self._last_survey) is not None:
             passed = now - self._surveyed_at
@@ -197,11 +197,11 @@ class WorkerProcess:
     # --- the survey --------------------------------------------------------------------------------------------------
 
     def _survey(self) -> Survey:
-        in_flight = [(a.step.id, a.number) for a in list(self.advancer.in_flight.values())]
         timeout = timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT)
         # not while another thread has the turn: the connection belongs to it
         with self.advancer.paused(), self.advancer.connection.lent():
-            survey = claims.survey(self.scope, self.worker_id, in_flight, timeout, self.advancer.connection.execute)
+            held = self.advancer.held()
+            survey = claims.survey(self.scope, self.worker_id, held, timeout, self.advancer.connection.execute)
             self.advancer.connection.set_clock(survey.now)
         self._last_survey, self._surveyed_at = survey, time.monotonic()
         self._next_survey_at = self._surveyed_at + conf.settings.POLL_INTERVAL
@@ -214,6 +214,7 @@ class WorkerProcess:
         for step_id in survey.lapsed:
             if (attempt := self.advancer.in_flight.get(step_id)) is not None:
                 self.executor.cancel(attempt)
+        settle_unheld(self.advancer, survey.unheld)
         return survey
 
     def _make_ticks(self, survey: Survey) -> None:
@@ -264,10 +265,16 @@ class WorkerProcess:
         self.advancer.rename(self.worker_id)
         self._registered = False
 
-    def _adopt(self) -> None:
-        """After a lost connection: attempts that a commit started without our hearing of it begin now."""
-        self.advancer.uncertain = False
-        adopt_started_attempts(self.advancer)
+    def _recover(self, error: Exception) -> None:
+        """A round could not be finished. What it was about is kept, or is in the database."""
+        if isinstance(error, ConnectionLostError | OSError):
+            return self._lose(error)
+        fault = faults.classify(error)
+        if fault.needs_reconnect:
+            return self._lose(error)
+        if fault.will_pass:
+            return self.advancer.refusals.note(fault)
+        return logger.error("A round of the worker failed; it goes on.", exc_info=error)
 
     def _lose(self, error: Exception) -> None:
         logger.warning(
@@ -297,19 +304,33 @@ class WorkerProcess:
         """Give running steps their grace, release the rest, and leave."""
         self.slots.close()
         deadline = time.monotonic() + self.grace
-        with suppress(ConnectionLostError, *faults.DATABASE_ERRORS):
-            while self.advancer.in_flight and time.monotonic() < deadline:
-                self.advancer.turn(claim=False)
-                if self.advancer.in_flight:
-                    self.doorbell.wait(min(0.2, deadline - time.monotonic()))
-            self.executor.release_all()
-            self.advancer.turn(claim=False)
-            if self._registered:
+        while (self.advancer.in_flight or not self.advancer.inbox.is_empty) and time.monotonic() < deadline:
+            self._save()
+            if self.advancer.in_flight:
+                self.doorbell.wait(max(0.0, min(0.2, deadline - time.monotonic())))
+            elif not self.advancer.inbox.is_empty:
+                time.sleep(0.05)
+        self.executor.release_all()
+        self._save()
+        if lost := len(self.advancer.inbox.unrecorded()):
+            logger.warning(
+                "The worker leaves with %d results that could not be saved; their steps are tried again.", lost
+            )
+        if self._registered:
+            with suppress(*faults.DATABASE_ERRORS):
                 worker_rows.stop_worker(self.worker_id)
         self.advancer.bodies.clear()
         self.advancer.connection.close()
         self.doorbell.close()
         connections.close_all()
+
+    def _save(self) -> None:
+        """Record what was reported, if the database takes it."""
+        self.advancer.inbox.hurry()
+        try:
+            self.advancer.turn(claim=False)
+        except (ConnectionLostError, *faults.DATABASE_ERRORS):
+            time.sleep(_FIRST_RECONNECT)
 
 
 def _seconds_until(moment: datetime | None, now: datetime) -> float | None:

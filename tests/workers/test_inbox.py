@@ -42,13 +42,13 @@ def test_outcomes_of_one_run_are_one_work_in_the_order_in_which_they_came() -> N
     inbox = Inbox()
     first, other, second = _completed("wrun_a", "1"), _completed("wrun_b", "2"), _completed("wrun_a", "3")
     inbox.put([first, other, second])
-    assert inbox.unrecorded_steps() == {"step_1", "step_2", "step_3"}
+    assert inbox.unrecorded() == [first, other, second]
     assert [(work.run_id, work.outcomes) for work in _gather(inbox)] == [
         ("wrun_a", [first, second]),
         ("wrun_b", [other]),
     ]
     assert inbox.is_empty
-    assert not inbox.unrecorded_steps()
+    assert not inbox.unrecorded()
 
 
 def test_a_step_that_recorded_its_own_end_lets_its_run_catch_up() -> None:

@@ -83,7 +83,7 @@ def test_a_connection_lost_between_the_statements_of_a_turn_costs_no_slot_and_no
             advancer.turn()
     assert len(begun) == (lost - 1) * 12
     assert worker.slots.free == 40 - len(begun)
-    assert len(advancer.inbox.unrecorded_steps()) == 36 - len(begun), "what is known to be committed is not repeated"
+    assert len(advancer.inbox.unrecorded()) == 36 - len(begun), "what is known to be committed is not repeated"
     advancer.turn()
     advancer.connection.close()
     assert Event.objects.filter(type="step_completed").count() == 36

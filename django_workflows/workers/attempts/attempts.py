@@ -60,12 +60,21 @@ class Outcome:
 
     attempt: Attempt
 
+    @property
+    def size(self) -> int:
+        """Characters of the payload that waits with it."""
+        return 0
+
 
 @dataclass(slots=True)
 class Completed(Outcome):
     """The function returned. ``output``: its value, encoded; its size is checked where it is recorded."""
 
     output: Encoded
+
+    @property
+    def size(self) -> int:
+        return len(self.output)
 
 
 @dataclass(slots=True)
@@ -78,6 +87,10 @@ class Failed(Outcome):
     error: Encoded
     fatal: bool = False
     retry_after: timedelta | datetime | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.error)
 
 
 @dataclass(slots=True)

@@ -14,11 +14,12 @@
        │                              and what is due, goes on to
        │            locked            one transaction under the runs' locks; if it fails, one by one;
        │                              parking: repaired, or parked with a reason
+       │            refusals          what the store refuses is kept in the inbox and tried again; since when, why
        ▼ settle     settlement        attempts begin, bodies are cached, others are notified
                     load              many runs at once: a turn gathers for a moment
 
     work, worker    the value that passes through; what a turn asks of the worker around it
-    adoption        after a lost answer: attempts that the log says this worker has started
+    adoption        attempts that the log says are running here, and that are not: begun if they never were, else lost
 
 ``fenced`` decides a part while the server writes the part before and the steps of the part before that begin. Nothing is
 locked between two turns: a killed worker's transaction rolls back and its runs are still due.

@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from ... import conf
 from ...engine import sandbox
 from ...store import claims, faults
+from ...store.faults import Fault
 from ...store.write import send_signals
-from ..attempts.attempts import Attempt, Outcome
+from ..attempts.attempts import AlreadyRecorded, Attempt, Outcome
 from ..link.connection import AdvancingConnection
 from .bodies import Bodies
 from .fenced import Fenced
 from .inbox import Inbox
 from .locked import Locked
+from .refusals import Refusals
 from .settlement import Settlement, unsettled
 from .work import Work
 from .worker import Worker
@@ -41,11 +43,12 @@ class Advancer:
         self.connection = connection or AdvancingConnection()
         self.bodies = Bodies(conf.settings.CACHE_SIZE, worker.watchdog)
         self.inbox = Inbox()
+        self.refusals = Refusals(self.inbox)
         self._turn = threading.RLock()
         self._settlement = Settlement(worker, self.bodies, self.inbox, self.connection)
         self._fenced = Fenced(worker, self.bodies, self.connection, self._settlement)
-        self._locked = Locked(worker, self.bodies, self.inbox, self.connection, self._settlement)
-        #: a commit's answer was lost: attempts may have been started without our knowing
+        self._locked = Locked(worker, self.bodies, self.inbox, self.connection, self._settlement, self.refusals)
+        #: a commit's answer was lost: attempts may have been started without our knowing; the next survey says which
         self.uncertain = False
         #: more runs are due than were claimed; they are claimed when slots are free
         self.more_due = False
@@ -55,6 +58,8 @@ class Advancer:
     def report(self, outcome: Outcome) -> None:
         """Take an outcome; a turn records it. Safe from any thread."""
         self.inbox.put([outcome])  # first: at no moment may an attempt seem to be unknown here
+        if isinstance(outcome, AlreadyRecorded):
+            self._settlement.forget_begun([outcome])
         self._settlement.ended(outcome.attempt)
 
     def wake(self) -> None:
@@ -71,9 +76,17 @@ class Advancer:
         """Set when no attempt is in flight: no outcome is worth waiting for."""
         return self._settlement.all_reported
 
-    def known_steps(self) -> set[str]:
-        """Ids of steps that are in flight, or whose outcome waits to be recorded."""
-        return self.inbox.unrecorded_steps() | set(self.in_flight)
+    def held(self) -> list[tuple[str, int]]:
+        """(step id, number) of all attempts that are in flight, or whose outcome waits to be recorded.
+
+        Complete only while no turn is taken.
+        """
+        unrecorded = (outcome.attempt for outcome in self.inbox.unrecorded())
+        return [(attempt.step.id, attempt.number) for attempt in (*list(self.in_flight.values()), *unrecorded)]
+
+    def has_begun(self, step_id: str, number: int) -> bool:
+        """Whether this process has begun that attempt, and does not know that its end is recorded."""
+        return (step_id, number) in self._settlement.begun
 
     def begin_adopted(self, attempts: Sequence[Attempt]) -> None:
         """Begin attempts that were started in the log without our knowing. Only while no turn is taken."""
@@ -93,8 +106,11 @@ class Advancer:
     def claim_limit(self) -> int:
         """Runs that one turn claims: about as many as there are free slots.
 
-        With none it is a good few, as many need none; but hardly any while steps of others wait for a slot here.
+        With none it is a good few, as many need none; but hardly any while steps of others wait for a slot here. And
+        nothing while the store refuses.
         """
+        if not self.refusals.may_claim:
+            return 0
         free = self.worker.slots.free
         return max(free, MIN_CLAIM) if free or self.inbox.backlog else MAX_CLAIM_UNROOMED
 
@@ -138,22 +154,33 @@ class Advancer:
 
     def _take_turn(self, *, claim: bool, notified: Sequence[str] = ()) -> int:
         works = self.inbox.gather(self.bodies, self.connection.now(), self.worker.slots.free)
-        claimed = 0
+        claimed, refused = 0, self.refusals.count
+        limit = self.claim_limit if claim else 0
         try:
             with self.connection.lent(), sandbox.gc_paused():
                 left = self._fenced.advance(works) if self.connection.is_postgresql else works
-                if left or claim or notified:
-                    limit = self.claim_limit if claim else 0
-                    claimed = self._locked.advance(left, limit=limit, notified=notified)
+                if left or limit or notified:
+                    claimed = self._advance_locked(left, limit=limit, notified=notified)
                 committed = self._settlement.begin_and_notify()
         except faults.DATABASE_ERRORS as error:
             self._put_back(works)
-            raise ConnectionLostError(str(error)) from error
+            raise self._lost(error) from error
         except BaseException:  # ours: whatever becomes of this process, what was reported must not be forgotten
             self._put_back(works)
             raise
+        if refused == self.refusals.count and (committed or limit):
+            self.refusals.note_answered(wrote=bool(committed))
         send_signals(committed)  # receivers are user code: not on the advancing connection
         return claimed
+
+    def _advance_locked(self, works: Sequence[Work], *, limit: int, notified: Sequence[str]) -> int:
+        try:
+            return self._locked.advance(works, limit=limit, notified=notified)
+        except faults.DATABASE_ERRORS as error:
+            self._require_refusal(error)
+            for work in unsettled(works):
+                self._locked.keep(work, faults.classify(error))
+            return 0
 
     def claim_steps(self) -> bool:
         """Start steps that wait for any worker, as many as there are slots for. True: some were started.
@@ -164,23 +191,42 @@ class Advancer:
         with self.paused():
             # what waits here goes first, with whatever else there is to write for its run
             room = self.worker.slots.free - len(self.inbox.backlog)
-            if room <= 0:
+            if room <= 0 or not self.refusals.may_claim:
                 return False
             try:
                 with self.connection.lent():
-                    hints = claims.claimable_steps(self.worker.scope, room, self.connection.execute)
-                    if hints:
-                        self._locked.start_pending(hints)
-                    begun = bool(self._settlement.started)
-                    self._settlement.begin_and_notify()
+                    return self._start_claimable(room)
             except faults.DATABASE_ERRORS as error:
-                fault = faults.classify(error)
-                contended = self.connection.usable and (fault.is_conflict or fault.is_lock_timeout)
                 self._put_back([])
-                if contended:
-                    return True
-                raise ConnectionLostError(str(error)) from error
-            return begun
+                raise self._lost(error) from error
+
+    def _start_claimable(self, room: int) -> bool:
+        try:
+            hints = claims.claimable_steps(self.worker.scope, room, self.connection.execute)
+            if hints:
+                self._locked.start_pending(hints)
+        except faults.DATABASE_ERRORS as error:
+            return self._require_refusal(error).is_conflict
+        begun = bool(self._settlement.started)
+        self._settlement.begin_and_notify()
+        return begun
+
+    # --- when the store refuses --------------------------------------------------------------------------------------
+
+    def _require_refusal(self, error: Exception) -> Fault:
+        """Claim nothing for a while, if the store refuses for now; raise the error if another connection is needed."""
+        fault = faults.classify(error)
+        if fault.needs_reconnect or not self.connection.usable:
+            raise error
+        if not fault.is_conflict:
+            self.refusals.note(fault)
+            self.refusals.hold_claims()
+        return fault
+
+    def _lost(self, error: Exception) -> ConnectionLostError:
+        fault = faults.classify(error)
+        self.refusals.note(fault)
+        return ConnectionLostError(fault.sentence)
 
     # --- when the database is away, or the worker is not who it was -----------------------------------------------------
 

@@ -17,6 +17,9 @@ MAX_TIMERS = 200
 #: seconds before a run that was held is tried again: the first time, and at most
 _FIRST_PAUSE = 0.04
 _MAX_PAUSE = 1.0
+#: seconds before what the store has refused is tried again: the first time, and at most
+_FIRST_REFUSED = 0.1
+_MAX_REFUSED = 5.0
 
 
 class Inbox:
@@ -36,10 +39,28 @@ class Inbox:
         """Another transaction holds the run: what was reported waits, and no other run waits with it."""
         work.tries += 1
         work.starts.clear()
+        self._defer(work, min(_FIRST_PAUSE * 2.0 ** min(work.tries - 1, 10), _MAX_PAUSE))
+
+    def keep(self, work: Work) -> None:
+        """The store refuses what was reported for the run: it is tried again, ever more slowly, until it is recorded or
+        its lease refuses it."""
+        work.refusals += 1
+        work.starts.clear()
+        self._defer(work, min(_FIRST_REFUSED * 2.0 ** min(work.refusals - 1, 10), _MAX_REFUSED))
+
+    def _defer(self, work: Work, pause: float) -> None:
         if work.outcomes:
-            pause = min(_FIRST_PAUSE * 2.0 ** min(work.tries - 1, 10), _MAX_PAUSE)
             spread = random.uniform(0.5, 1.0)  # noqa: S311 - not all of them again at once
             self._deferred.append((time.monotonic() + pause * spread, work))
+
+    def hurry(self) -> None:
+        """The store takes writes again: what it has refused is tried in the next turn."""
+        self._deferred = [(0.0 if work.refusals else at, work) for at, work in self._deferred]
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether something waits that the store has refused."""
+        return any(work.refusals for _, work in self._deferred)
 
     @property
     def has_outcomes(self) -> bool:
@@ -56,10 +77,9 @@ class Inbox:
         """``time.monotonic()`` when a run that was held is tried again."""
         return min((at for at, _ in self._deferred), default=None)
 
-    def unrecorded_steps(self) -> set[str]:
-        """Ids of the steps whose outcome waits to be recorded."""
-        deferred = (outcome for _, work in self._deferred for outcome in work.outcomes)
-        return {outcome.attempt.step.id for outcome in (*self._outcomes, *deferred)}
+    def unrecorded(self) -> list[Outcome]:
+        """What was reported and waits to be recorded."""
+        return [*self._outcomes, *(outcome for _, work in self._deferred for outcome in work.outcomes)]
 
     def gather(self, bodies: Bodies, now: datetime, room: int) -> list[Work]:
         """Outcomes by run, cached bodies whose time has come, and up to ``room`` pending steps that may start now."""
@@ -91,4 +111,4 @@ class Inbox:
                 known = works.setdefault(work.run_id, work)
                 if known is not work:
                     known.outcomes[:0] = work.outcomes
-                    known.tries = work.tries
+                    known.tries, known.refusals = work.tries, work.refusals

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from django.db import IntegrityError
-
-from ...exceptions import CorruptedEventLogError
+from ...serialization import encode_error
 from ...store import claims, faults, locking
+from ...store.faults import Fault, Kind
 from ...store.transactions import atomic
 from ...store.write import write_rows
+from ..attempts.attempts import Failed, Outcome
 from ..link.connection import AdvancingConnection
 from . import parking
 from .bodies import Bodies
 from .inbox import Inbox
 from .outcomes import record_outcomes_alone
+from .refusals import Refusals
 from .replay_cache import ReplayCache
 from .settlement import Settlement
 from .transition_steps import decide, record_arrivals, start_steps
@@ -26,15 +27,23 @@ logger = logging.getLogger(__name__)
 
 #: tries of one run whose transaction PostgreSQL ended to break a deadlock
 _TRIES = 8
+#: runs that the store may refuse in a row before the others of the turn are not even tried
+_ENOUGH = 2
 
 
 class Locked:
     """Runs that another transaction holds are deferred to the inbox; those that cannot be advanced are parked."""
 
     def __init__(
-        self, worker: Worker, bodies: Bodies, inbox: Inbox, connection: AdvancingConnection, settlement: Settlement
+        self,
+        worker: Worker,
+        bodies: Bodies,
+        inbox: Inbox,
+        connection: AdvancingConnection,
+        settlement: Settlement,
+        refusals: Refusals,
     ) -> None:
-        self._worker, self._bodies, self._inbox = worker, bodies, inbox
+        self._worker, self._bodies, self._inbox, self._refusals = worker, bodies, inbox, refusals
         self._connection, self._settlement = connection, settlement
         self._cache = ReplayCache(bodies, connection, worker.watchdog)
 
@@ -49,13 +58,13 @@ class Locked:
             self._in_one_transaction(works, locked, limit=limit, notified=notified)
         except Exception as error:
             self._settlement.undo(locked)
-            if not self._connection.usable:
-                raise
+            self._fault_of(error)
             everything = {work.run_id: work for work in (*works, *locked)}
+            if not everything:  # nothing was claimed
+                raise
             if len(everything) != 1:
                 logger.debug("A batch of %d runs failed (%s); they are done one by one.", len(everything), error)
-            for work in everything.values():
-                self._alone(work)
+            self._one_by_one(list(everything.values()))
             return max(0, len(everything) - len(works))
         for work in locked:
             self._settlement.settle(work)
@@ -126,39 +135,100 @@ class Locked:
         self._bodies.drop(work.run_id)
         self._inbox.defer(work)
 
+    def keep(self, work: Work, fault: Fault) -> None:
+        """What was reported for the run cannot be recorded now."""
+        self._bodies.drop(work.run_id)
+        self._inbox.keep(work)
+        if fault.will_pass or work.outcomes:
+            self._refusals.note(fault)
+
     # --- one by one --------------------------------------------------------------------------------------------------
 
-    def _alone(self, work: Work) -> None:
-        """Advance one run in its own transaction; defer it if it is held, park it if it cannot be advanced."""
+    def _one_by_one(self, works: Sequence[Work]) -> None:
+        """Each run in a transaction of its own. A store that refuses several in a row would refuse the others, too."""
+        refused: list[Fault] = []
+        for work in works:
+            if len(refused) >= _ENOUGH:
+                self.keep(work, refused[-1])
+            elif (fault := self._alone(work)) is None:
+                refused.clear()
+            else:
+                refused.append(fault)
+        if refused:
+            self._refusals.hold_claims()
+
+    def _alone(self, work: Work) -> Fault | None:
+        """Advance one run in its own transaction; defer it if it is held, park it if it cannot be advanced.
+
+        Returns what the store refused, where not even that could be written.
+        """
         for attempt in range(_TRIES):
             locked: list[Work] = []
             try:
                 self._in_one_transaction([work], locked)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - judged by what it is
                 self._settlement.undo(locked)
-                if not self._connection.usable:
-                    raise
-                if faults.classify(error).is_conflict and attempt < _TRIES - 1:
+                fault = self._fault_of(error)
+                if fault.is_conflict and attempt < _TRIES - 1:
                     continue
-                if isinstance(error, IntegrityError | CorruptedEventLogError) and not attempt and self._repair(work):
+                if fault.kind is Kind.CONTRADICTS and not attempt and self._repair(work):
                     continue
-                self._park(work, error)
-                return
+                if fault.kind is Kind.VALUE and not attempt and work.outcomes:
+                    work.outcomes = [self._storable(outcome) for outcome in work.outcomes]
+                    continue
+                return self._park(work, error, fault)
             for done in locked:
                 self._settlement.settle(done)
-            return
+            return None
+        raise AssertionError("unreachable")
+
+    def _fault_of(self, error: Exception) -> Fault:
+        """What the error is. One that asks for another connection is raised again: it ends the turn."""
+        fault = faults.classify(error)
+        if fault.needs_reconnect or not self._connection.usable:
+            raise error
+        return fault
 
     def _repair(self, work: Work) -> bool:
         try:
             return parking.repair(work)
-        except Exception:
-            if not self._connection.usable:
-                raise
+        except Exception as error:  # noqa: BLE001 - what cannot be repaired is parked
+            self._fault_of(error)
             return False
 
-    def _park(self, work: Work, error: Exception) -> None:
-        if not parking.park(work, error, self._worker.scope.code_version, self._connection):
-            self._defer(work)
+    def _storable(self, outcome: Outcome) -> Outcome:
+        """The outcome; or, where its own value cannot be stored, the failure that says so."""
+        try:
+            parking.try_to_record(outcome)
+        except Exception as error:  # noqa: BLE001 - judged by what it is
+            if self._fault_of(error).kind is Kind.VALUE:
+                return Failed(outcome.attempt, encode_error(error), fatal=True)
+        return outcome
+
+    def _park(self, work: Work, error: Exception, fault: Fault) -> Fault | None:
+        """Record what was reported and say why the run stands; keep what cannot be recorded.
+
+        Returns what the store refused, where nothing could be written.
+        """
+        reason = parking.reason_of(work, error, fault)
+        version = self._worker.scope.code_version
+        # the log of a damaged run may refuse what was reported; the store, while it refuses, has to take all or nothing
+        for outcomes in (work.outcomes,) if fault.will_pass else (work.outcomes, []):
+            try:
+                found = parking.block(work.run_id, outcomes, reason, version)
+            except Exception as again:
+                fault = self._fault_of(again)
+                logger.debug("Run %s cannot be parked: %s", work.run_id, fault.sentence, exc_info=True)
+                continue
+            if not found and claims.existing_runs([work.run_id]):
+                self._defer(work)
+            elif len(outcomes) < len(work.outcomes):
+                self.keep(work, fault)
+            else:
+                self._settlement.forget_begun(outcomes)
+            return None
+        self.keep(work, fault)
+        return fault if fault.will_pass else None
 
     # --- pending steps -----------------------------------------------------------------------------------------------
 

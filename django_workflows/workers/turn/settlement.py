@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Sequence
 
 from ...eventlog.statuses import StepStatus
 from ...services import outbox
+from ...store import faults
 from ...store.transition import Transition
 from ...store.write import notify_others
-from ..attempts.attempts import Attempt
+from ..attempts.attempts import Attempt, Outcome
 from ..link.connection import AdvancingConnection
 from .bodies import Bodies
 from .inbox import Inbox
 from .load import Load
 from .work import Work
 from .worker import Worker
+
+logger = logging.getLogger(__name__)
 
 
 class Settlement:
@@ -28,6 +32,8 @@ class Settlement:
         self.in_flight: dict[str, Attempt] = {}
         #: set when no attempt is in flight: no outcome is worth waiting for
         self.all_reported = threading.Event()
+        #: (step id, number) of attempts that this process has begun and of whose end it does not know that it is recorded
+        self.begun: set[tuple[str, int]] = set()
         #: attempts whose start is committed, not begun yet
         self.started: list[Attempt] = []
         self._committed: list[Transition] = []
@@ -47,6 +53,7 @@ class Settlement:
             self._bodies.put(run.id, body)
         self._inbox.backlog.extend((run.id, correlation_id) for correlation_id in work.without_slot)
         self.started.extend(work.attempts)
+        self.forget_begun(work.outcomes)
         for step in work.transition.changed_steps.values():
             if step.status == StepStatus.CANCELLED and (attempt := self.in_flight.get(step.id)) is not None:
                 self._worker.executor.cancel(attempt)
@@ -59,16 +66,27 @@ class Settlement:
             self.all_reported.clear()
         for attempt in started:
             self.in_flight[attempt.step.id] = attempt
+            self.begun.add((attempt.step.id, attempt.number))
             self._worker.executor.begin(attempt)
 
     def begin_and_notify(self) -> list[Transition]:
         """Begin attempts, wake other processes, and flush what is owed to other runs. Returns what was committed."""
         self.begin_attempts()
         committed, self._committed = self._committed, []
-        notify_others(committed, self._connection.execute_or_none)
-        if any(transition.outbox for transition in committed):
-            outbox.flush_outbox()
+        try:
+            notify_others(committed, self._connection.execute_or_none)
+            if any(transition.outbox for transition in committed):
+                outbox.flush_outbox()
+        except faults.DATABASE_ERRORS as error:
+            fault = faults.classify(error)
+            if fault.needs_reconnect or not self._connection.usable:
+                raise
+            logger.debug("Other processes were not told of what was committed: %s.", fault.sentence)
         return committed
+
+    def forget_begun(self, outcomes: Iterable[Outcome]) -> None:
+        """The ends of these attempts are recorded, or their lease has refused them."""
+        self.begun.difference_update((outcome.attempt.step.id, outcome.attempt.number) for outcome in outcomes)
 
     def ended(self, attempt: Attempt) -> None:
         """The attempt has an outcome. Safe from any thread."""

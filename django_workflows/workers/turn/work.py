@@ -24,6 +24,8 @@ class Work:
     needs_catch_up: bool = False
     #: how often another transaction was found to hold the run
     tries: int = 0
+    #: how often the store refused what it holds
+    refusals: int = 0
 
     # loaded
     transition: Transition = field(init=False)
