@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -18,8 +18,7 @@ from ..schedules import backfill, rows, timing
 from ..store import database
 from ..store.transactions import in_transaction
 from ..values.cron import preview
-
-Duration = float | timedelta | str
+from ..values.durations import Duration
 
 #: instants that one preview shows
 MOST_PREVIEWED = 10_000

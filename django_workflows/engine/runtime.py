@@ -28,6 +28,7 @@ from ..exceptions import WorkflowSandboxError
 from ..serialization import Encoded, dumps
 from ..values import durations, ids
 from ..values.attributes import merge_attributes, require_few
+from ..values.durations import Duration
 from .children import Child
 from .decisions import Decisions
 from .futures import DurableCall, DurableTask, RequestFuture, never, pause, value_at_once
@@ -158,11 +159,11 @@ class BodyRuntime(Runtime):
 
     # --- waits -------------------------------------------------------------------------------------------------------
 
-    def sleep(self, delay: float | timedelta | str | datetime) -> Coroutine[Any, Any, None]:
+    def sleep(self, delay: Duration | datetime) -> Coroutine[Any, Any, None]:
         durations.due(delay, self.clock)  # malformed: raise at the call
         return self._call("sleep", self._request_sleep, delay)
 
-    def _request_sleep(self, delay: float | timedelta | str | datetime) -> Iterator[Any]:
+    def _request_sleep(self, delay: Duration | datetime) -> Iterator[Any]:
         if self.loop.dead:
             return never()
         due_at = durations.due(delay, self.clock)
@@ -247,7 +248,7 @@ class BodyRuntime(Runtime):
         )
         return value_at_once(RunHandle(run_id))
 
-    def child_result(self, run_id: str, timeout: float | timedelta | str | None) -> Coroutine[Any, Any, Any]:
+    def child_result(self, run_id: str, timeout: Duration | None) -> Coroutine[Any, Any, Any]:
         if run_id not in self.children:
             raise WorkflowSandboxError(
                 f"Run {run_id} is not a child that this body started, so its end is no event here. Wait for it in a "

@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from datetime import datetime, timedelta
+from datetime import datetime
 from queue import SimpleQueue
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from greenlet import getcurrent, greenlet
 
 from ..authoring.options import StartOptions
 from ..authoring.runtime import RUNTIME, CallableStep, HookPort, Named, Runtime, WorkflowMetadata
+from ..values.durations import Duration
 from . import sandbox
 from .teardown import keep
 
@@ -87,13 +88,13 @@ class SyncRuntime(Runtime):
     def call_step(self, step: CallableStep, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.wait(self._inner.call_step(step, args, kwargs))
 
-    def sleep(self, delay: float | timedelta | str | datetime) -> Any:
+    def sleep(self, delay: Duration | datetime) -> Any:
         return self.wait(self._inner.sleep(delay))
 
     def start_child(self, workflow: Named, options: StartOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.wait(self._inner.start_child(workflow, options, args, kwargs))
 
-    def child_result(self, run_id: str, timeout: float | timedelta | str | None) -> Any:
+    def child_result(self, run_id: str, timeout: Duration | None) -> Any:
         return self.wait(self._inner.child_result(run_id, timeout))
 
     def create_hook(self, *, token: str | None, is_webhook: bool, metadata: Any, options: dict[str, Any]) -> HookPort:

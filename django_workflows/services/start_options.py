@@ -9,7 +9,7 @@ from typing import Any
 from .. import conf
 from ..authoring.workflows import Workflow
 from ..serialization import Encoded
-from ..values.durations import parse
+from ..values.durations import Duration, parse
 from ..values.validation import check_limit
 from .creation import NewRun
 
@@ -56,7 +56,7 @@ def queue_for(workflow: Workflow[..., Any]) -> str:
     return str(conf.settings.DEFAULT_QUEUE) if workflow.queue == "default" else workflow.queue
 
 
-def run_after(value: float | timedelta | str | datetime | None) -> timedelta | datetime | None:
+def run_after(value: Duration | datetime | None) -> timedelta | datetime | None:
     """A start's delay as a span that counts from the commit, or as the aware moment that was given."""
     return value if value is None or isinstance(value, datetime) else parse(value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,9 +12,8 @@ from ..notify import watcher
 from ..serialization import loads
 from ..store import database
 from ..values import durations
+from ..values.durations import Duration
 from .pages import MAX_CHUNKS, PAGES, Page, PageQuestion
-
-Duration = float | timedelta | str
 
 
 def read_page(run_id: str, name: str, start_index: int = 0, limit: int = MAX_CHUNKS) -> Page:

@@ -11,6 +11,7 @@ from unittest import mock
 from ..authoring import registry
 from ..authoring.steps import Step
 from ..values import durations
+from ..values.durations import Duration
 
 _takes: dict[str, timedelta] = {}
 
@@ -21,7 +22,7 @@ def mock_step(
     *,
     return_value: Any = None,
     side_effect: Any = None,
-    takes: float | timedelta | str = 0,
+    takes: Duration = 0,
 ) -> Iterator[Any]:
     """While the block runs, the step is a mock; its name, retries and timeout stay, and so does the log's shape.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ParamSpec, Self, TypeVar
 from unittest import mock
 
@@ -17,14 +17,13 @@ from ..authoring.workflows import BoundWorkflow, Workflow
 from ..models import Event, Hook, Run
 from ..store import database
 from ..values import clock, durations
+from ..values.durations import Duration
 from .client import driving
 from .driver import Driver
 from .waiting import MAX_JUMPS, ParkedError, StillWaitingError, describe_waiting
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Duration = float | timedelta | str
-
 _active: list[Workflows] = []
 
 

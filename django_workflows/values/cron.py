@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from . import clock, durations
+from .durations import Duration
 
 _FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 #: how soon a clock may be put back, by up to 3 hours and by up to a day: then earlier wall times come again
@@ -114,7 +115,7 @@ class Every:
 
     __slots__ = ("epoch", "interval")
 
-    def __init__(self, interval: float | timedelta | str, epoch: datetime) -> None:
+    def __init__(self, interval: Duration, epoch: datetime) -> None:
         self.interval = durations.parse(interval)
         if self.interval < timedelta(seconds=1):
             raise ValueError(f"An interval is at least a second; {interval!r} is not.")

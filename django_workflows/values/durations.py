@@ -22,7 +22,7 @@ _PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhdw])(?![a-zA-Z])")
 _FORMS = 'seconds (a number), a timedelta, or text such as "90s", "5m", "1h 30m", "3d", "2w" or "500ms"'
 
 
-def parse(value: float | timedelta | str) -> timedelta:
+def parse(value: Duration) -> timedelta:
     """A duration in any accepted form, at least zero, to the microsecond.
 
     Raises ``ValueError`` for what is negative, infinite, NaN, too long for a ``timedelta`` (2.7 million years) or not
@@ -75,7 +75,7 @@ LONGEST = timedelta(days=36_525)
 NEVER = datetime(9999, 12, 30, tzinfo=UTC)
 
 
-def due(value: float | timedelta | str | datetime, now: datetime) -> datetime:
+def due(value: Duration | datetime, now: datetime) -> datetime:
     """As :func:`until`, for waits: what is infinite or after the calendar's end never comes, and is :data:`NEVER`."""
     if isinstance(value, float) and value == float("inf"):
         return NEVER
@@ -86,7 +86,7 @@ def due(value: float | timedelta | str | datetime, now: datetime) -> datetime:
     return now.astimezone(UTC) + delta if delta < NEVER - now else NEVER
 
 
-def until(value: float | timedelta | str | datetime, now: datetime) -> datetime:
+def until(value: Duration | datetime, now: datetime) -> datetime:
     """When it is over, in UTC: ``now`` plus a duration, or an aware datetime itself, but never before ``now``.
 
     Raises what :func:`parse` raises, and ``ValueError`` for a naive datetime or a time after the year 9999.
@@ -100,12 +100,12 @@ def until(value: float | timedelta | str | datetime, now: datetime) -> datetime:
         raise ValueError(f"{value!r} from now is after the year 9999.") from None
 
 
-def seconds(value: float | timedelta | str) -> float:
+def seconds(value: Duration) -> float:
     """A duration in any accepted form as seconds."""
     return parse(value).total_seconds()
 
 
-def timeout_seconds(timeout: float | timedelta | str | None) -> float | None:
+def timeout_seconds(timeout: Duration | None) -> float | None:
     """A time limit as seconds; None, no limit, stays None. Raises as :func:`parse` does."""
     return None if timeout is None else seconds(timeout)
 
