@@ -1,4 +1,4 @@
-"""For workflows that are plain ``def`` functions: at once, whichever first, and not longer than.
+"""``gather()``, ``race()`` and ``timeout()`` for workflows that are plain ``def`` functions.
 
 In such a body steps, ``sleep()``, ``hook.wait()``, ``child.start()`` and ``handle.result()`` wait and give their
 results, without ``await`` and without holding a worker. It needs the package ``greenlet``

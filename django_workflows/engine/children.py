@@ -1,4 +1,4 @@
-"""A child run as its parent's body sees it: an id, and one day the event that says how it ended."""
+"""A child run as its parent's body sees it: an id, and at some time the event that says how it ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Child:
         return waiting.__await__()
 
     def _abandon(self, run_id: str) -> None:
-        """Nobody awaits this future any more. The child goes on: it is a run of its own."""
+        """The body no longer awaits this future. The child continues: it is a run of its own."""
         self._waiting = [waiting for waiting in self._waiting if not waiting.done()]
 
     def ended(self, record: Record) -> None:

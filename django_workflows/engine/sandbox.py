@@ -153,7 +153,7 @@ def _resume_gc() -> None:
 
 @contextmanager
 def lifted() -> Iterator[None]:
-    """For the engine's own doings in the middle of a drain: nothing is refused in the block."""
+    """For the engine's own work in the middle of a drain: nothing is refused in the block."""
     depth, _thread.depth = _thread.depth, 0
     try:
         yield
