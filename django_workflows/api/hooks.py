@@ -31,13 +31,17 @@ def get_hook_by_token(token: str) -> Hook:
     return hook
 
 
-def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None = None) -> Event:
+def resume_hook(
+    token: str, payload: Any = None, *, idempotency_key: str | None = None, caller: str | None = None
+) -> Event:
     """Deliver a payload to the active hook of this token. Durable when it returns. Returns the event.
 
     A repeated ``idempotency_key`` (for the same hook) returns the first event and writes nothing.
+    ``caller``: of whom the key is one of their own, for doors with many users; what another caller's key found is refused.
 
     Raises:
         HookNotFoundError: unknown, disposed or ended; nothing was written.
+        EntityConflictError: another caller has used the key.
         HookPayloadError: the hook's serializer refuses the payload; the run keeps waiting.
         SerializationError, PayloadTooLargeError: the payload cannot be stored.
     """
@@ -46,17 +50,17 @@ def resume_hook(token: str, payload: Any = None, *, idempotency_key: str | None 
         with suppress(SerializationError, PayloadTooLargeError):
             if (event := hooks.receive_at_once(token, require_size(dumps(payload)))) is not None:
                 return event
-    return _receive(token, payload, idempotency_key)
+    return _receive(token, payload, idempotency_key, caller)
 
 
 @in_transaction
-def _receive(token: str, payload: Any, idempotency_key: str | None) -> Event:
+def _receive(token: str, payload: Any, idempotency_key: str | None, caller: str | None) -> Event:
     for _ in range(TRIES):
         hook = hooks.find_hook(token)
         encoded = require_size(dumps(validate_payload(hook, payload)))
         transition = _lock_owner(hook)
         try:
-            event = hooks.receive_hook(transition, token, encoded, idempotency_key=idempotency_key)
+            event = hooks.receive_hook(transition, token, encoded, idempotency_key=idempotency_key, caller=caller)
         except HookNotFoundError:
             continue  # the token changed owners between look-up and lock
         write([transition])

@@ -15,14 +15,15 @@ from ..exceptions import WorkflowError
 from ..serialization import dumps
 from ..services import creation
 from ..services.creation import NewRun
+from ..services.idempotency import caller_of
 from ..services.start_options import new_run
 
 
 def _new_run(
-    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: Mapping[str, Any]
+    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: Mapping[str, Any], **origin: Any
 ) -> NewRun:
     input = dumps({"args": list(args), "kwargs": dict(kwargs)})
-    return new_run(workflow.name, workflow, input, options.given())
+    return new_run(workflow.name, workflow, input, options.given(), **origin)
 
 
 def start(
@@ -38,12 +39,26 @@ def start(
 
 
 def start_or_get(
-    workflow: Workflow[..., Any], options: StartOptions, args: Sequence[Any], kwargs: dict[str, Any]
+    workflow: Workflow[..., Any],
+    options: StartOptions,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    *,
+    caller: str | None = None,
 ) -> tuple[RunHandle[Any], bool]:
-    """As :func:`start`, and whether the run is new: False where the idempotency key named one that was there."""
-    new = _new_run(workflow, options, args, kwargs)
+    """As :func:`start`, and whether the run is new: False where the idempotency key named one that was there.
+
+    ``caller``: of whom the key is one of their own, for doors with many users. It finds runs of this caller, and those
+    that the project's own code has started; EntityConflictError where it is another caller's.
+    """
+    new = _new_run(workflow, options, args, kwargs, caller=caller)
     (run_id,) = creation.create_runs([new], notify=True)
     return RunHandle(run_id), run_id == new.id
+
+
+def is_key_of(run_id: str, caller: str) -> bool:
+    """Whether this caller, and not the project's own code, started the run with an idempotency key."""
+    return caller_of(creation.first_event(run_id)) == caller
 
 
 def start_many(

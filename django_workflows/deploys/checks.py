@@ -18,6 +18,7 @@ from ..authoring import primitives, registry
 from ..authoring.signatures import is_empty
 from ..schedules.declared import declarations
 from ..schedules.rows import default_zone
+from ..store.webhook_url import is_included
 from .references import mentions
 
 TAG = "django_workflows"
@@ -196,6 +197,22 @@ def check_base_url(**_: Any) -> list[CheckMessage]:
             f"{', '.join(users)} creates webhooks, and {conf.NAME}['BASE_URL'] is not set: their URLs have no host.",
             hint=f"{conf.NAME} = {{'BASE_URL': 'https://shop.example'}}: how the site is reached from outside.",
             id=_id("W002"),
+        )
+    ]
+
+
+@register(TAG)
+def check_urls(**_: Any) -> list[CheckMessage]:
+    """W006: webhooks are created and their URLs are not included, so that what they hand out is a 404."""
+    users = [module.__name__ for module in _workflow_modules() if _creates_webhooks(module)]
+    if not users or is_included():
+        return []
+    return [
+        CheckWarning(
+            f"{', '.join(users)} creates webhooks, and the project does not include their URLs: a request to one is a 404.",
+            hint="urlpatterns = [path('workflows/', include('django_workflows.urls.webhooks'))], or "
+            "'django_workflows.urls' for the API, too.",
+            id=_id("W006"),
         )
     ]
 

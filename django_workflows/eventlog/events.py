@@ -44,6 +44,7 @@ class RunCreated(Event):
     continued_from: str | None = kept("id of the run that continued as this one", default=None)
     scheduled_at: datetime | None = kept("instant of the schedule's tick that made the run", default=None)
     context: Any = personal(Shape.VALUE, "what the middleware captured at the start", default=None)
+    caller: str | None = personal(Shape.TEXT, "who has the idempotency key, where the API was given it", default=None)
     erased: bool | None = kept(
         "true once the log's personal fields are erased: it can be replayed no more", default=None
     )
@@ -260,6 +261,7 @@ class HookReceived(Event):
 
     payload: Any = personal(Shape.VALUE, "what was delivered")
     idempotency_key: str | None = kept("key of the delivery; one that repeats it adds no event")
+    caller: str | None = personal(Shape.TEXT, "who has the idempotency key, where the API was given it", default=None)
 
 
 @event(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponseBase
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.generics import GenericAPIView
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 
 from ..exceptions import RunNotFoundError
 from ..models import Run
 from ..values.ids import new_id
 from . import errors, schemas
+from .pagination import CURSOR, PAGE_SIZE
 from .permissions import is_allowed, permissions_for
 from .queries import rows
 
@@ -52,7 +57,16 @@ class ApiView(GenericAPIView[Any]):
     #: the model permission that the route needs
     needs = "view_run"
     throttle_scope = "workflows_api"
+    # Our own, whatever the project's views use: a renderer that rewrites keys would rewrite them inside payloads, too,
+    # and versions of another API are none of this one.
     parser_classes = (JsonParser, FormParser, MultiPartParser)
+    renderer_classes: Any = (JSONRenderer,)
+    content_negotiation_class = DefaultContentNegotiation
+    versioning_class = None
+    #: names that the query string may hold, besides those of the pages
+    query_names: ClassVar[tuple[str, ...]] = ()
+    #: whether browsers get a page with forms, where the project's own views give them one
+    has_forms = True
     pagination_class: Any = None
     filter_backends = ()
     schema = schemas.auto_schema()
@@ -62,6 +76,20 @@ class ApiView(GenericAPIView[Any]):
         if request.encoding is not None:
             request.encoding = "utf-8"  # a foreign charset may be none at all, and then fails in odd places
         return super().initialize_request(request, *args, **kwargs)
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        renderers: list[BaseRenderer] = list(super().get_renderers())
+        wanted: Any = api_settings.DEFAULT_RENDERER_CLASSES
+        if self.has_forms and any(issubclass(renderer, BrowsableAPIRenderer) for renderer in wanted):
+            renderers.append(BrowsableAPIRenderer())
+        return renderers
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        known = {*self.query_names, api_settings.URL_FORMAT_OVERRIDE}
+        if self.pagination_class is not None:
+            known |= {CURSOR, PAGE_SIZE}
+        require_known(request.query_params, known - {None})
 
     def get_permissions(self) -> list[BasePermission]:
         return permissions_for(self.needs)
@@ -86,6 +114,14 @@ class ApiView(GenericAPIView[Any]):
             raise RunNotFoundError(run_id)
         self.check_object_permissions(self.request, run)
         return run
+
+
+def require_known(given: Iterable[str], known: Collection[Any]) -> None:
+    """Raises ValidationError for names that mean nothing here: a misspelt one must not be taken for one left out."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        sentence = f"Known here: {', '.join(sorted(map(str, known)))}." if known else "Nothing can be given here."
+        raise ValidationError({errors.printable(name[:100]): [sentence] for name in unknown[:10]})
 
 
 def hide_from_log(response: HttpResponseBase) -> HttpResponseBase:

@@ -24,6 +24,7 @@ class EventList(ApiView):
     """``api/runs/<id>/events/``."""
 
     pagination_class = LogOrder
+    query_names: ClassVar[tuple[str, ...]] = ("data",)
     serializer_class = serializers.EventAnswer
 
     @extend_schema(
@@ -43,6 +44,7 @@ class EntityList(ApiView):
     """Entities in the order of the events that created them: the page is one of those events."""
 
     pagination_class = LogOrder
+    query_names: ClassVar[tuple[str, ...]] = ("data",)
     model: ClassVar[type[Model]]
     creation: ClassVar[str]
     answer: ClassVar[type[serializers.Answer]]

@@ -17,6 +17,7 @@ from ..serialization.columns import with_raw
 from ..values.ids import validate_token
 from . import serializers
 from .base import ApiView, hide_from_log
+from .permissions import caller_of
 from .queries import rows
 from .schemas import extend_schema, header
 
@@ -78,7 +79,8 @@ class HookResume(HookView):
         hook = self.get_hook(token)
         given = self.get_serializer(data=request.data)
         given.is_valid(raise_exception=True)
-        event = api.resume_hook(token, given.validated_data["payload"], idempotency_key=_idempotency_key(request))
+        payload, key = given.validated_data["payload"], _idempotency_key(request)
+        event = api.resume_hook(token, payload, idempotency_key=key, caller=caller_of(request))
         answer = serializers.EventAnswer(event, context={"data": self.may("view_run", hook.run)})
         return Response(answer.data, status=202)
 
@@ -93,6 +95,7 @@ class HookDispose(HookView):
     def post(self, request: Request, token: str) -> Response:
         """Free a token: the hook takes no more payloads, and the body sees its end."""
         self.get_hook(token)
+        self.get_serializer(data=request.data).is_valid(raise_exception=True)
         api.dispose_hook(token)
         return Response(status=204)
 

@@ -36,6 +36,14 @@ def has_model_permission(user: Any, permission: str) -> bool:
     return bool(user.has_perm(f"{_APP}.{permission}"))
 
 
+def caller_of(request: Any) -> str:
+    """Whose idempotency keys a request uses: those of different users never meet."""
+    key = getattr(request.user, "pk", None)
+    if key is not None:
+        return f"user:{key}"
+    return f"other:{request.user}" if getattr(request.user, "is_authenticated", False) else "anonymous"
+
+
 def permission_classes() -> list[Any]:
     """``API_PERMISSION_CLASSES``, else what the project gives all its DRF views, else :class:`WorkflowPermissions`."""
     paths = conf.settings.API_PERMISSION_CLASSES

@@ -9,14 +9,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from .. import api
+from ..api.starts import is_key_of
 from ..authoring.options import StartOptions
 from ..authoring.registry import find_workflow
+from ..exceptions import EntityConflictError
 from ..models import Run
 from ..serialization.columns import with_raw
 from . import filters, serializers
 from .base import ApiView
 from .pagination import NewestFirst
-from .permissions import visible_runs
+from .permissions import caller_of, visible_runs
 from .queries import rows
 from .schemas import OpenApiResponse, extend_schema
 
@@ -42,6 +44,7 @@ class RunList(ApiView):
     """``api/runs/``."""
 
     pagination_class = NewestFirst
+    query_names = ("status", "workflow", "attribute", "since", "until", "data")
     serializer_class = serializers.RunAnswer
 
     @extend_schema(
@@ -62,6 +65,7 @@ class RunList(ApiView):
 class RunDetail(ApiView):
     """``api/runs/<id>/``."""
 
+    query_names = ("data",)
     serializer_class = serializers.RunAnswer
 
     @extend_schema(
@@ -108,10 +112,11 @@ class RunStart(ApiView):
             options = StartOptions(idempotency_key=call["idempotency_key"])
         except (TypeError, ValueError) as error:
             raise ValidationError([str(error)], code="invalid_arguments") from None
-        handle, new = api.start_or_get(workflow, options, call["args"], call["kwargs"])
+        caller = caller_of(request)
+        handle, new = api.start_or_get(workflow, options, call["args"], call["kwargs"], caller=caller)
         run = rows(Run).defer(*PAYLOADS).get(pk=handle.id)
-        if not new:
-            self.check_object_permissions(request, run)
+        if not new and not self.may("view_run", run) and not is_key_of(run.pk, caller):
+            raise EntityConflictError("A run that you may not see has this idempotency key. Use another key.")
         return Response(show_to_caller(self, run), status=201 if new else 200)
 
 
@@ -150,6 +155,7 @@ class RunRetry(RunVerb):
     def post(self, request: Request, run_id: str) -> Response:
         """Let a failed run go on from its failed step."""
         run = self.get_run(run_id)
+        self.get_serializer(data=request.data).is_valid(raise_exception=True)
         api.retry_run(run.pk)
         return self.acted_on(run)
 
@@ -164,6 +170,7 @@ class RunUnblock(RunVerb):
     def post(self, request: Request, run_id: str) -> Response:
         """Have a blocked run tried again now."""
         run = self.get_run(run_id)
+        self.get_serializer(data=request.data).is_valid(raise_exception=True)
         api.unblock_run(run.pk)
         return self.acted_on(run)
 

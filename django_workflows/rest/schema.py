@@ -27,6 +27,7 @@ class Schema(ApiView):
     """``api/schema/``."""
 
     renderer_classes = (JSONRenderer, OpenApiRenderer)
+    has_forms = False
 
     @schemas.extend_schema(exclude=True)
     def get(self, request: Request) -> Response:

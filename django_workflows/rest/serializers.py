@@ -13,6 +13,7 @@ from rest_framework.fields import empty
 from ..eventlog.events import TYPES
 from ..eventlog.statuses import RunStatus, StepStatus, WaitStatus
 from ..serialization.plain_json import to_json_value
+from .errors import printable
 from .event_schema import payload_schema
 from .queries import json_column
 from .schemas import extend_schema_field
@@ -243,7 +244,25 @@ class ErrorAnswer(serializers.Serializer[Any]):
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
-class StartRequest(serializers.Serializer[Any]):
+#: what DRF's own forms send along
+_OF_FORMS = frozenset({"csrfmiddlewaretoken", "_content", "_content_type", "_method"})
+
+
+class GivenBody(serializers.Serializer[Any]):
+    """Base of what is read. A key that means nothing here is refused: it may be one that is misspelt."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = set(self.fields) | (_OF_FORMS if hasattr(data, "getlist") else set())
+            unknown = [name for name in data if name not in known]
+            if unknown:
+                names = ", ".join(self.fields) or "none"
+                sentence = f"This key is not known here; those that are: {names}."
+                raise serializers.ValidationError({printable(str(name)[:100]): [sentence] for name in unknown[:10]})
+        return super().to_internal_value(data)
+
+
+class StartRequest(GivenBody):
     """How to start a run. With an idempotency key that is taken, the run that has it is returned."""
 
     args = AnyJson(default=list, help_text="Positional arguments: a list.")
@@ -263,7 +282,7 @@ class StartRequest(serializers.Serializer[Any]):
         return value
 
 
-class CancelRequest(serializers.Serializer[Any]):
+class CancelRequest(GivenBody):
     """How to cancel a run."""
 
     reason = serializers.CharField(
@@ -272,11 +291,11 @@ class CancelRequest(serializers.Serializer[Any]):
     force = serializers.BooleanField(default=False, help_text="End the run at once, without its cleanup.")
 
 
-class NoRequest(serializers.Serializer[Any]):
+class NoRequest(GivenBody):
     """No parameters."""
 
 
-class WakeRequest(serializers.Serializer[Any]):
+class WakeRequest(GivenBody):
     """Which sleeps to end."""
 
     correlation_id = serializers.CharField(
@@ -284,7 +303,7 @@ class WakeRequest(serializers.Serializer[Any]):
     )
 
 
-class ResumeRequest(serializers.Serializer[Any]):
+class ResumeRequest(GivenBody):
     """What to deliver."""
 
     payload = AnyJson(style={"base_template": "textarea.html", "rows": 6}, help_text="Any JSON value.")

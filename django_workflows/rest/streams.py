@@ -47,6 +47,8 @@ class RunStream(ApiView):
 
     serializer_class = serializers.StreamPage
     renderer_classes = (EventStreamRenderer, JSONRenderer)
+    has_forms = False
+    query_names = ("start_index",)
     throttle_scope = "workflows_stream"
 
     @extend_schema(

@@ -14,6 +14,7 @@ the entity, **record** the event, set the **wake**. The caller opens the transac
     decisions   a body's commands -> those verbs
     write       transitions -> tables: write_orm (ORM, the reference) and write_sql (one PostgreSQL statement)
     leases      worker rows, liveness, rescue
+    idempotency to whom a key belongs
     outbox      what one run owes another
     retention   pruning and erasure
 

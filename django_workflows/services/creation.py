@@ -20,6 +20,7 @@ from ..store import database
 from ..store.columns import choose, names
 from ..store.transactions import atomic
 from ..values.ids import run_id
+from .idempotency import require_key_of
 from .steps import split_input
 
 _BATCH = 1000
@@ -44,6 +45,8 @@ class NewRun:
     continued_from: str = ""
     scheduled_at: datetime | None = None
     context: Any = None
+    #: to whom the idempotency key belongs; None: to the project's own code, which may use every key
+    caller: str | None = None
     id: str = field(default_factory=run_id)
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -63,6 +66,7 @@ class NewRun:
             continued_from=self.continued_from or None,
             scheduled_at=self.scheduled_at,
             context=self.context,
+            caller=None if self.idempotency_key is None else self.caller,
         )
 
     def wake_at(self, now: datetime) -> datetime:
@@ -247,9 +251,17 @@ def _event(run: NewRun, now: datetime) -> Event:
 def _existing(run: NewRun) -> str:
     """The run that has the idempotency key: the same call again, or a conflict."""
     found = Run.objects.get(workflow=run.workflow, idempotency_key=run.idempotency_key)
+    if run.caller is not None:
+        require_key_of(run.caller, first_event(found.pk))
     if canonical(dumps(found.input)) != canonical(Encoded(run.input)):
+        which = f"Run {found.pk}" if run.caller is None else "A run"
         raise EntityConflictError(
-            f"Run {found.pk} of {run.workflow} already has the idempotency key {run.idempotency_key!r}, with other "
+            f"{which} of {run.workflow} already has the idempotency key {run.idempotency_key!r}, with other "
             "arguments. Use another key, or the arguments of the first call."
         )
     return str(found.pk)
+
+
+def first_event(run_id: str) -> Event:
+    found: Event = Event.objects.get(run_id=run_id, sequence=1)
+    return found

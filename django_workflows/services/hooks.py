@@ -22,6 +22,7 @@ from ..store.event_log import append
 from ..store.rows import HookRow
 from ..store.transition import Transition
 from ..values.ids import hook_id
+from .idempotency import require_key_of
 
 
 def create_hook(
@@ -88,11 +89,19 @@ def _find_owner(hook: HookRow) -> str | None:
 
 
 def receive_hook(
-    transition: Transition, token: str, payload: Encoded, *, idempotency_key: str | None = None
+    transition: Transition,
+    token: str,
+    payload: Encoded,
+    *,
+    idempotency_key: str | None = None,
+    caller: str | None = None,
 ) -> EventModel:
     """Record a payload for the active hook of this token. A repeated ``idempotency_key`` gives the first event.
 
+    ``caller``: to whom the key belongs; None: to the project's own code, which may use every key.
+
     Raises:
+        EntityConflictError: the key was used by another caller.
         HookNotFoundError: under the run's lock, the token no longer names an active hook of an active run.
     """
     run = transition.run
@@ -102,11 +111,12 @@ def receive_hook(
     if idempotency_key is not None:
         first = _events(run.id).filter(correlation_id=hook.correlation_id, idempotency_key=idempotency_key).first()
         if first is not None:
+            require_key_of(caller, first)
             found: EventModel = first
             return found
     record = append(
         transition,
-        _received(payload, idempotency_key),
+        _received(payload, idempotency_key, caller),
         hook.correlation_id,
         idempotency_key=idempotency_key,
     )
@@ -115,8 +125,8 @@ def receive_hook(
     return _event(run.id, record, idempotency_key)
 
 
-def _received(payload: Encoded, idempotency_key: str | None) -> events.HookReceived:
-    return events.HookReceived(payload, idempotency_key)
+def _received(payload: Encoded, idempotency_key: str | None, caller: str | None = None) -> events.HookReceived:
+    return events.HookReceived(payload, idempotency_key, None if idempotency_key is None else caller)
 
 
 #: The run is locked first and then its hook, as everywhere. Both are looked at again once their locks are ours, so that the

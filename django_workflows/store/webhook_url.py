@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from django.urls import NoReverseMatch, reverse
+from django.conf import settings as django_settings
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 
 from .. import conf
+
+_ROUTE = "django_workflows:webhook"
 
 
 def webhook_url(token: str) -> str:
     """The webhook's absolute URL: ``BASE_URL`` and the path at which the project has included the URLs.
 
-    Where they are not included the usual path is given, so that a body never decides by its project's URLs.
+    Where they are not included the usual path is given, so that a body never decides by its project's URLs. The prefix
+    below which the site lies is ``FORCE_SCRIPT_NAME``: Django sets it for requests, and a body runs in none.
     """
+    prefix = get_script_prefix()
     try:
-        path = reverse("django_workflows:webhook", args=[token])
+        path = reverse(_ROUTE, args=[token])
     except NoReverseMatch:
-        path = f"/workflows/webhooks/{token}/"
+        path = f"{prefix}workflows/webhooks/{token}/"
+    if django_settings.FORCE_SCRIPT_NAME is not None:
+        path = f"{django_settings.FORCE_SCRIPT_NAME.rstrip('/')}/{path.removeprefix(prefix)}"
     return str(conf.settings.BASE_URL).rstrip("/") + path
+
+
+def is_included() -> bool:
+    """Whether the project has included the URLs of webhooks."""
+    try:
+        reverse(_ROUTE, args=["token"])
+    except NoReverseMatch:
+        return False
+    return True

@@ -199,6 +199,20 @@ class TestBaseUrl:
             thing.__module__ = before
 
 
+class TestUrls:
+    def test_of_webhooks_are_missed_where_webhooks_are_created(self, settings: Any, only_here: ModuleType) -> None:
+        settings.ROOT_URLCONF = "django.contrib.auth.urls"
+        assert found(checks.check_urls) == []
+        before, webhook_url.__module__ = webhook_url.__module__, only_here.__name__
+        only_here.thing = webhook_url  # type: ignore[attr-defined]
+        try:
+            assert found(checks.check_urls) == ["W006"]
+            settings.ROOT_URLCONF = "tests.urls"
+            assert found(checks.check_urls) == []
+        finally:
+            webhook_url.__module__ = before
+
+
 class TestPoolers:
     @pytest.mark.parametrize(
         "database", [{"PORT": "6432"}, {"PORT": 6543}, {"HOST": "ep-x-pooler.eu.aws.neon.tech"}, {"HOST": "pgbouncer"}]

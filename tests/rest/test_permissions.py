@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser, Permission, User
 from rest_framework.permissions import BasePermission
 from rest_framework.test import APIClient
 
-from django_workflows import RunHandle
+from django_workflows import RunHandle, api
 from django_workflows.models import Event, Run
 from django_workflows.rest import WorkflowPermissions
 from django_workflows.rest.permissions import has_model_permission
@@ -214,3 +214,60 @@ def test_the_webhooks_can_be_included_alone() -> None:
         "webhooks/<str:token>/",
         "webhooks/<str:token>",
     }
+
+
+class TestIdempotencyKeys:
+    START = f"{ROOT}workflows/{flows.add.name}/runs/"
+
+    def start(self, client: APIClient, *args: Any) -> Any:
+        return client.post(self.START, {"args": args, "idempotency_key": "k"}, format="json")
+
+    def test_a_start_repeated_by_its_caller_gives_the_run_even_to_one_who_may_not_see_it(self) -> None:
+        client = client_of("starter", "start_run")
+        first, second = self.start(client, 1), self.start(client, 1)
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert first.json() == second.json() == {"id": Run.objects.get().pk}
+
+    @pytest.mark.parametrize("arguments", [(1,), (2,)])
+    def test_another_caller_s_key_is_a_conflict_that_says_nothing_of_their_run(self, arguments: Any) -> None:
+        assert self.start(client_of("anna", "start_run"), 1).status_code == 201
+        answer = self.start(client_of("ben", "start_run view_run"), *arguments)
+        assert (answer.status_code, answer.json()["code"]) == (409, "entity_conflict")
+        assert Run.objects.get().pk not in answer.content.decode()
+
+    @pytest.mark.parametrize("arguments", [(1,), (2,)])
+    def test_a_key_of_the_project_s_own_code_finds_its_run_only_for_those_who_may_see_it(self, arguments: Any) -> None:
+        run = flows.add.using(idempotency_key="k").start(1)
+        blind = self.start(client_of("ben", "start_run"), *arguments)
+        assert blind.status_code == 409
+        assert run.id not in blind.content.decode()
+        seeing = self.start(client_of("anna", "start_run view_run"), 1)
+        assert (seeing.status_code, seeing.json()["id"]) == (200, run.id)
+
+    def test_the_project_s_own_code_may_use_every_key(self) -> None:
+        started = self.start(client_of("anna", "start_run"), 1).json()
+        assert flows.add.using(idempotency_key="k").start(1).id == started["id"]
+        flows.mailbox.start("t", 2)
+        work()
+        first = self.resume(client_of("ben", "resume_hook view_run"), "a").json()
+        assert api.resume_hook("t", "b", idempotency_key="k").sequence == first["sequence"]
+
+    def resume(self, client: APIClient, payload: str) -> Any:
+        url = f"{ROOT}hooks/t/resume/"
+        return client.post(url, {"payload": payload}, format="json", headers={"Idempotency-Key": "k"})
+
+    def test_another_caller_s_key_of_a_resume_is_a_conflict_and_shows_no_payload(self) -> None:
+        flows.mailbox.start("t", 2)
+        work()
+        anna = client_of("anna", "resume_hook view_run")
+        first = self.resume(anna, "hers")
+        assert self.resume(anna, "hers").json() == first.json()
+        answer = self.resume(client_of("ben", "resume_hook view_run"), "his")
+        assert (answer.status_code, answer.json()["code"]) == (409, "entity_conflict")
+        assert "hers" not in answer.content.decode()
+        assert Event.objects.filter(type="hook_received").count() == 1
+
+    def test_callers_without_a_login_share_their_keys_with_no_user(self, settings: Any) -> None:
+        settings.REST_FRAMEWORK = {"DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"]}
+        assert self.start(client_of("anna", ""), 1).status_code == 201
+        assert self.start(APIClient(), 1).status_code == 409
