@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.http import urlencode
 
 from ..inspection.overview import Overview, Recent, overview
@@ -17,6 +16,7 @@ from ..serialization.display import failure, read
 from ..values.durations import humanize
 from .redaction import Redactor
 from .rendering import GLYPHS, run_url
+from .site import admin_url
 from .verbs import may_resume
 
 #: from the bottom of a bar to its top
@@ -30,7 +30,7 @@ def overview_context(request: HttpRequest) -> dict[str, Any]:
     redact = Redactor([*found.blocked, *found.failed], show=may_resume(request))
     return {
         "overview": found,
-        "list_url": reverse("admin:django_workflows_run_changelist"),
+        "list_url": admin_url("run_changelist"),
         "counts": _counts(found),
         "chart": _chart(found.recent),
         "blocked": [_listed(run, found, redact) for run in found.blocked],
@@ -45,7 +45,7 @@ def overview_context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _list(**conditions: str) -> str:
-    return f"{reverse('admin:django_workflows_run_changelist')}?{urlencode(conditions)}"
+    return f"{admin_url('run_changelist')}?{urlencode(conditions)}"
 
 
 def _counts(found: Overview) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import Any
 from django.forms import Media
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +18,7 @@ from ..inspection.waiting import summary, waits_of
 from ..models import Run
 from ..values import clock
 from .rendering import GLYPHS, run_url
+from .site import admin_url, enter
 
 #: runs that are shown, the newest
 MOST = 15
@@ -45,7 +45,11 @@ class RunsAboutMixin:
         return attributes_about(obj)
 
     def workflow_runs(self, obj: Any) -> SafeString:
-        return runs_about(self.workflow_attributes(obj)) if obj is not None and obj.pk is not None else SafeString("")
+        if obj is None or obj.pk is None:
+            return SafeString("")
+        site: Any = self.admin_site  # type: ignore[attr-defined]
+        enter(site.name if site.is_registered(Run) else "admin")
+        return runs_about(self.workflow_attributes(obj))
 
     workflow_runs.short_description = _("Runs about this")  # type: ignore[attr-defined]
 
@@ -91,6 +95,6 @@ def runs_about(attributes: dict[str, str]) -> SafeString:
         }
         for run in runs[:MOST]
     ]
-    every = f"{reverse('admin:django_workflows_run_changelist')}?{urlencode({'attribute': f'{key}={value}'})}"
+    every = f"{admin_url('run_changelist')}?{urlencode({'attribute': f'{key}={value}'})}"
     context = {"runs": listed, "more": len(runs) > MOST, "every": every}
     return SafeString(render_to_string("admin/django_workflows/about.html", context))

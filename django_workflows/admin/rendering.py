@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.contrib.admin.utils import quote
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from ..inspection.text import format_time, one_line, rough_age, short_name
 from ..models import Run
+from .site import admin_url
 
 #: what stands before the word, so that nothing is said by colour alone
 GLYPHS = {
@@ -63,7 +63,7 @@ def age(value: datetime, now: datetime) -> SafeString:
 
 def run_url(run_id: str) -> str:
     """The path of a run's page; "" for an empty id."""
-    return reverse("admin:django_workflows_run_change", args=[quote(run_id)]) if run_id else ""
+    return admin_url("run_change", quote(run_id)) if run_id else ""
 
 
 def run_link(run: Run) -> SafeString:

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.forms import Script
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -27,6 +27,7 @@ from . import actions, filters, rendering, run_page
 from .changelist import RunChangeList
 from .overview_page import overview_context
 from .redaction import Redactor
+from .site import admin_url, on_site
 from .verbs import VERBS, may_resume
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class RunAdmin(_ModelAdmin):
             page("<str:run_id>/hooks/<str:hook_id>/resume/", self.resume_view, "run_resume"),
             page("<str:run_id>/hooks/<str:hook_id>/dispose/", self.dispose_view, "run_dispose"),
         ]
-        return own + super().get_urls()
+        return [on_site(route, self.admin_site.name) for route in own + super().get_urls()]
 
     def _require_view(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
@@ -179,7 +180,7 @@ class RunAdmin(_ModelAdmin):
         run = run_page.load(unquote(object_id))
         if run is not None and request.method != "POST":
             name = short_name(run.workflow)
-            live = reverse("admin:django_workflows_run_live", args=[run.pk])
+            live = admin_url("run_live", run.pk)
             extra_context = {
                 **(extra_context or {}),
                 "title": f"{name} · {run.status}",

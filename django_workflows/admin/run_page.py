@@ -29,6 +29,7 @@ from ..values import clock
 from ..values.durations import humanize
 from .redaction import Redactor
 from .rendering import GLYPHS, run_url
+from .site import admin_url
 from .verbs import VERBS, may_dispose, may_resume
 
 #: events of the log on one page
@@ -153,7 +154,7 @@ def _verbs(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
 
 def action_url(run: Run, verb: str) -> str:
     """The path of the confirmation page of a verb."""
-    return reverse("admin:django_workflows_run_act", args=[run.pk, verb])
+    return admin_url("run_act", run.pk, verb)
 
 
 def _hooks(request: HttpRequest, run: Run, now: datetime) -> list[dict[str, Any]]:
@@ -165,8 +166,8 @@ def _hooks(request: HttpRequest, run: Run, now: datetime) -> list[dict[str, Any]
             "token": hook.token if resume else mask_token(hook.token, hook.is_webhook),
             "what": _("webhook") if hook.is_webhook else _("hook"),
             "since": format_age(hook.created_at, now),
-            "resume": reverse("admin:django_workflows_run_resume", args=[run.pk, hook.pk]) if resume else "",
-            "dispose": reverse("admin:django_workflows_run_dispose", args=[run.pk, hook.pk]) if dispose else "",
+            "resume": admin_url("run_resume", run.pk, hook.pk) if resume else "",
+            "dispose": admin_url("run_dispose", run.pk, hook.pk) if dispose else "",
         }
         for hook in open_hooks(run)
     ]
@@ -177,7 +178,7 @@ def _values(run: Run, redact: Redactor) -> list[dict[str, Any]]:
     for name, label in (("input", _("Input")), ("output", _("Output"))):
         text = redact.stored(getattr(run, f"raw_{name}"))
         if text is not None and not (name == "output" and run.status != "completed" and text == "null"):
-            url = reverse("admin:django_workflows_run_value", args=[run.pk, name])
+            url = admin_url("run_value", run.pk, name)
             values.append({"label": label, "value": shown(text), "url": url, "name": name})
     return values
 
@@ -258,7 +259,7 @@ def _log(request: HttpRequest, run: Run) -> dict[str, Any]:
             TYPES[kind].traits.tone if kind in TYPES else Tone.FAINT,
             entity,
             _bytes(size),
-            reverse("admin:django_workflows_run_event", args=[run.pk, sequence]),
+            admin_url("run_event", run.pk, sequence),
         )
         for sequence, kind, entity, at, size in found
     ]

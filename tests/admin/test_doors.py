@@ -10,7 +10,7 @@ import pytest
 import django_workflows
 
 PACKAGE = Path(django_workflows.__file__).parent
-FILES = [path for folder in ("admin", "insight") for path in sorted((PACKAGE / folder).glob("*.py"))]
+FILES = [path for folder in ("admin", "inspection") for path in sorted((PACKAGE / folder).glob("*.py"))]
 TEMPLATES = sorted((PACKAGE / "templates/admin/django_workflows").glob("*.html"))
 #: how Django writes, and what a writer holds while it does
 WRITES = {
