@@ -6,6 +6,7 @@ field of the model, its migration, and the verb that writes it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from operator import attrgetter
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from ..serialization import Encoded, dumps
+from ..serialization import Encoded
 from ..serialization.encryption import encrypt
 
 _SQL_TYPES: dict[type, str] = {
@@ -76,5 +77,5 @@ def _reader(name: str, type: type) -> Callable[[Any], Any]:
     if type is Encoded:
         return lambda row: None if (value := plain(row)) is None else encrypt(value)
     if type is dict:
-        return lambda row: str(dumps(plain(row)))
+        return lambda row: json.dumps(plain(row))  # a JSON column, not a payload: without tags
     return plain

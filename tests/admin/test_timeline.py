@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_workflows.eventlog.events import Record
+from django_workflows.eventlog.events import TYPES, Record
 from django_workflows.inspection import timeline as timelines
 from django_workflows.inspection.lanes import draw_lanes
 from django_workflows.inspection.scale import Scale
@@ -106,6 +106,14 @@ class TestLanes:
         )
         assert [mark.kind for mark in hook.marks] == ["delivery", "delivery"]
         assert (lost.outcome, hook.end) == ("failed", at(5))
+
+    def test_what_a_newer_version_wrote_is_left_out(self) -> None:
+        _, lanes = draw_lanes(log((0, "run_created", ""), (1, "step_teleported", "step:a:1")))
+        assert lanes == []
+
+    @pytest.mark.parametrize("type", TYPES)
+    def test_every_event_can_be_drawn_without_its_data_from_the_middle_of_a_log(self, type: str) -> None:
+        draw_lanes(log((0, type, f"{TYPES[type].traits.entity}:1")))
 
 
 class TestScale:

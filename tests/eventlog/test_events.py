@@ -143,3 +143,10 @@ class TestRecord:
         self, type: str, correlation_id: str, is_decision: bool
     ) -> None:
         assert Record(1, type, correlation_id, "{}", AT).is_decision is is_decision
+
+    def test_a_hook_freed_from_outside_is_an_arrival(self) -> None:
+        disposed = [
+            Record(1, "hook_disposed", "hook:1", event.encode(), AT)
+            for event in (events.HookDisposed(), events.HookDisposed(outside=True))
+        ]
+        assert [record.is_decision for record in disposed] == [True, False]
