@@ -46,8 +46,6 @@ class FoldedEntity:
     created: Record
     status: str = ""
     ended: Record | None = None
-    #: a retry has left its creation out: the body no longer knows of it
-    left_out: bool = False
 
     @property
     def entity(self) -> Entity:
@@ -188,7 +186,6 @@ class EntityFold(Generic[E]):
         skipped = skipped_by(record)
         for entity in self.entities.values():
             if entity.created.sequence in skipped:
-                entity.left_out = True
                 if entity.ended is None:
                     entity.close(_LEFT_OUT[entity.entity], record)
             elif self._is_taken_back(entity, skipped):
@@ -197,7 +194,7 @@ class EntityFold(Generic[E]):
 
     def _is_taken_back(self, entity: E, skipped: Collection[int]) -> bool:
         ended = entity.ended
-        return not entity.left_out and ended is not None and (ended is self._terminal or ended.sequence in skipped)
+        return ended is not None and (ended is self._terminal or ended.sequence in skipped)
 
 
 def _new_entity(record: Record) -> FoldedEntity | None:
