@@ -77,6 +77,8 @@ class _StepHistory:
         if event.type == events.StepStarted.type:
             yield from self._judge_start(event)
             return
+        if event.type not in (events.StepRetrying.type, *STEP_TERMINALS):
+            return  # it ends no attempt
         number = event.record.payload.get("attempt")
         if number is not None and number != self.running:
             running = f"attempt {self.running} is running" if self.running else "no attempt is running"
