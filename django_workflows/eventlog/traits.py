@@ -52,7 +52,7 @@ class Shape(Enum):
 
     VALUE = "any value"
     TEXT = "text"
-    #: text that lets whoever knows it answer for a hook: never part of an event's sentence
+    #: text that is enough to resume a hook: never part of an event's sentence
     TOKEN = "token"  # noqa: S105 - the name of a kind
     ARGS = "list of values"
     MAPPING = "values by name"

@@ -131,7 +131,7 @@ def records_of(history: dict[str, Any]) -> list[Record]:
 
 
 def replay_history(history: dict[str, Any]) -> list[str]:
-    """Replay a history with the code at hand, cut after every event. Returns what goes wrong, in words; [] is good.
+    """Replay a history with the code of this process, cut after every event. Returns a sentence for what goes wrong; [] is good.
 
     An unknown workflow is something that goes wrong. A history whose payloads were erased cannot be replayed: [].
     """
@@ -149,7 +149,7 @@ def replay_history(history: dict[str, Any]) -> list[str]:
 def import_history(history: dict[str, Any], *, activate: bool = False) -> RunHandle[Any]:
     """Store a history as a run with all its rows. An ended run is only there to be looked at.
 
-    ``activate``: store a run that has not ended, too; workers go on with it, so see to it that no other database's do.
+    ``activate``: store a run that has not ended, too. Workers advance it, so make sure that no other database's do.
 
     Raises:
         EntityConflictError: the run has not ended and ``activate`` is not set; or a run with its id, idempotency key or
@@ -159,8 +159,8 @@ def import_history(history: dict[str, Any], *, activate: bool = False) -> RunHan
     ended = run["status"] in TERMINAL_RUN
     if not ended and not activate:
         raise EntityConflictError(
-            f"Run {history['id']} is {run['status']}: workers would go on with it here. Import it with activate=True "
-            "(--activate) if nobody goes on with it elsewhere; to look at it, replay_history() needs no database."
+            f"Run {history['id']} is {run['status']}: workers here would advance it. Import it with activate=True "
+            "(--activate) if no other database has it; to inspect it, replay_history() needs no database."
         )
     folded = fold(records)
     row = _run(history, records[0], folded)

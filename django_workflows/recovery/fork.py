@@ -76,7 +76,7 @@ def plan_fork(run_id: str, from_step: str | None = None, input: Any = None) -> F
     Raises:
         RunNotFoundError: there is no such run. TypeError: the input does not fit the workflow.
         EntityConflictError: the run has no such step; or with this input, or in this state, it cannot be forked there.
-        ReplayDivergenceError: the code at hand does not fit what is to be copied.
+        ReplayDivergenceError: the code of this process does not fit what is to be copied.
     """
     run = Run.objects.filter(pk=run_id).only("workflow").first()
     if run is None:
@@ -165,9 +165,9 @@ def fork_run(plan: ForkPlan) -> str:
     """Create the run that the plan describes, in the caller's transaction. Returns its id.
 
     Raises:
-        EntityConflictError: a hook's token still belongs to somebody, or a child of the original has not ended yet.
+        EntityConflictError: a hook's token belongs to another run, or a child of the original has not ended yet.
     """
-    source = lock_run(plan.run_id)  # so that nobody prunes or erases it meanwhile
+    source = lock_run(plan.run_id)  # so that it is not pruned or erased meanwhile
     if plan.from_step is None:
         return create_runs([_new_run(source, plan)], notify=True)[0]
     folded = fold(plan.log)

@@ -80,7 +80,7 @@ def _write_created(locked: Transition) -> Record:
 
 
 def _remove_unknown(model: Any, run_id: str, known: Iterable[str]) -> list[str]:
-    """Rows whose creation is not in the log: nobody decided them, and the body may decide them still."""
+    """Rows whose creation is not in the log: the body never decided them, or may do so yet."""
     rows = _objects(model).filter(run_id=run_id).exclude(correlation_id__in=known)
     names = sorted(rows.values_list("correlation_id", flat=True))
     rows.delete()
@@ -159,7 +159,7 @@ def _other_owner(locked: Transition, token: str) -> str | None:
 
 
 def _repair_children(locked: Transition, folded: Fold) -> list[str]:
-    """Children that the log started and that are not there; ends of runs that nobody told their parents."""
+    """Children that the log started and that are not there; ends that their parents were not notified of."""
     done = []
     for name, child in folded.children.items():
         if child.ended is not None or folded.terminal is not None:
@@ -182,7 +182,7 @@ def _repair_children(locked: Transition, folded: Fold) -> list[str]:
             done.append(f"{name} had an event and no run")
         elif row.completed_at is not None and not _objects(Outbox).filter(run_id=row.pk, target=locked.run.id).exists():
             outbox.queue_child_ended_again(row.pk, locked.run.id, locked.now)
-            done.append(f"{name} has ended and its parent was not told")
+            done.append(f"{name} has ended and its parent was not notified")
     return done
 
 

@@ -102,11 +102,11 @@ def _replay_cut(fresh: Callable[[], Execution], records: Sequence[Record], place
         execution.close()
     if ended and not execution.finished:
         return "the log has ended and its body has not"
-    return f"the log has ended and its body goes on, with {type(left[0]).__name__}" if left else ""
+    return f"the log has ended and its body continues with {type(left[0]).__name__}" if left else ""
 
 
 def _deliver_in_two(execution: Execution, records: Sequence[Record], place: int) -> None:
-    # Tokens and children's ids are random: whoever made the later decisions drew those that the log holds.
+    # Tokens and children's ids are random: the later decisions drew those that the log holds.
     execution.runtime.ahead.scan(records[1:])
     for record in records[1:]:
         if record.sequence > place:

@@ -61,7 +61,7 @@ def _reopen_steps(transition: Transition, folded: Fold, failed: Collection[str])
     wanted = set(folded.open_steps)
     for step in read_all_steps(transition):
         if step.correlation_id not in wanted:
-            if step.status not in TERMINAL_STEP:  # of what is left out: nobody wants its result any more
+            if step.status not in TERMINAL_STEP:  # of what is left out: its result is no longer wanted
                 step.status, step.completed_at = StepStatus.CANCELLED, transition.now
                 transition.change_step(step)
             continue
@@ -100,7 +100,7 @@ def _reopen_hooks(transition: Transition, folded: Fold) -> None:
 
 
 def _settle_debts(transition: Transition, folded: Fold) -> None:
-    """The run has not ended after all, so nobody is told; and children that ended meanwhile tell it (again)."""
+    """The run has not ended after all, so no parent is notified; children that ended meanwhile notify it (again)."""
     run = transition.run
     Outbox.objects.filter(run_id=run.id, kind__in=(outbox.CHILD_ENDED, outbox.CANCEL_CHILD)).delete()
     children = current_children(run.id, folded.open_children)

@@ -1,4 +1,4 @@
-"""What a retry leaves out of a failed run's log, so that the run goes on from the step that failed it.
+"""What a retry leaves out of a failed run's log, so that the run continues from the step that failed it.
 
 The failures that ended the run are found, and with them everything that the body did because of them. The rest of the
 log stays: branches that ran beside the failure keep their results. Whether that works out is tried on the spot, by a
@@ -32,7 +32,7 @@ class RetryPlan:
     ``expected_sequence``.
 
     ``steps`` (correlation ids) are tried again; ``children`` (run ids) failed and have to be retried first. Both are
-    empty where no step's failure ended the run, but its own code: then the body goes on from its last event.
+    empty where no step's failure ended the run, but its own code: then the body continues from its last event.
     """
 
     run_id: str
@@ -49,7 +49,7 @@ def plan_retry(run_id: str) -> RetryPlan:
 
     Raises:
         EntityConflictError: the run has not failed, or its payloads were erased.
-        ReplayDivergenceError: the code at hand does not fit what the run did before it failed.
+        ReplayDivergenceError: the code of this process does not fit what the run did before it failed.
     """
     run = Run.objects.filter(pk=run_id).only("workflow", "status").first()
     if run is None:
@@ -109,7 +109,7 @@ def require_failed(run_id: str, status: str) -> None:
 def require_payloads(created: Record, run_id: str) -> None:
     """Raise EntityConflictError for a run whose payloads were erased."""
     if raw_fields(created).get("erased"):
-        raise EntityConflictError(f"The payloads of run {run_id} were erased; nothing can go on from them.")
+        raise EntityConflictError(f"The payloads of run {run_id} were erased; it cannot be replayed.")
 
 
 def run_retried(skipped: Iterable[int]) -> events.RunRetried:

@@ -77,5 +77,5 @@ def _reader(name: str, type: type) -> Callable[[Any], Any]:
     if type is Encoded:
         return lambda row: None if (value := plain(row)) is None else encrypt(value)
     if type is dict:
-        return lambda row: json.dumps(plain(row))  # a JSON column, not a payload: without tags
+        return lambda row: json.dumps(plain(row), separators=(",", ":"))  # a JSON column, not a payload: without tags
     return plain

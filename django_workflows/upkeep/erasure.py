@@ -1,7 +1,7 @@
 """Erasing what people put into runs, and keeping the shape of their logs: which events there were, and when.
 
 Arguments, results, payloads, messages of errors, attributes, tokens and stream chunks are replaced by ``"[erased]"``.
-Names, ids, statuses, times and idempotency keys stay. Only ended runs can be erased: those that go on need what they
+Names, ids, statuses, times and idempotency keys stay. Only ended runs can be erased: active ones need what they
 know.
 """
 
@@ -55,7 +55,7 @@ def erase(attributes: dict[str, str], *, limit: int | None = None) -> Erasure:
 
 
 def _erase_family(run_id: str, found: Erasure) -> None:
-    """The run and all that it started, directly or not. The youngest come first: while one of them goes on, those above
+    """The run and all that it started, directly or not. The youngest come first: while one of them is active, those above
     it keep the attribute by which it will be found again."""
     above, generation = {run_id: ""}, [run_id]
     while generation:
@@ -85,7 +85,7 @@ def erase_run(run_id: str) -> None:
     """Erase one ended run, in the caller's transaction.
 
     Raises:
-        RunNotFoundError: there is no such run. RunNotActiveError: it has not ended, or its parent has yet to be told.
+        RunNotFoundError: there is no such run. RunNotActiveError: it has not ended, or its parent has yet to be notified.
     """
     run = lock_run(run_id).run
     if not run.ended or Outbox.objects.filter(run_id=run_id).exists():

@@ -183,7 +183,7 @@ def _retry(folded: Folded, event: LoggedEvent) -> None:
     folded.run["life"] += 1
     for entity in folded.entities.values():
         if entity.created.sequence in skipped and entity.closed_by is None:
-            _close(entity, _CLOSED[entity.kind], event.record)  # a step that still ran, for nobody
+            _close(entity, _CLOSED[entity.kind], event.record)  # a step that still ran: its result is no longer wanted
         if entity.created.sequence in skipped or entity.closed_by is None:
             continue
         if entity.closed_by in skipped or entity.closed_by == folded.ended_by:

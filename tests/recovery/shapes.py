@@ -16,8 +16,8 @@ from django_workflows.store.transition import Transition
 from tests.support.runs import add_step, add_wait, end, new_run, started_run, transition
 
 WORKER = "wrkr_1"
-ERROR = encode_error(ValueError("no such card", 4711))
-CUSTOMER = {"customer": "c1"}
+ERROR = encode_error(ValueError("no such card", "card-number"))
+CUSTOMER = {"customer": "Ms. One"}
 
 
 def _step(t: Transition, number: int) -> steps.StepRow:
@@ -67,7 +67,7 @@ def busy() -> str:
 def completed() -> str:
     run_id = busy()
     with transition(run_id) as t:
-        end(t, {"done": True})
+        end(t, {"what": "all done"})
     return run_id
 
 
@@ -113,7 +113,7 @@ def cancelled_before_it_began() -> str:
 def with_a_step_that_ended_after_it() -> str:
     run_id = cancelled_while_a_step_runs()
     with transition(run_id) as t:
-        steps.complete_step(t, _step(t, 5), dumps("late"))
+        steps.complete_step(t, _step(t, 5), dumps("too late"))
     return run_id
 
 
