@@ -150,13 +150,13 @@ def create_schedule(
         every=every,
         tz=tz,
         args=args,
-        kwargs=dict(kwargs or {}),
+        kwargs={} if kwargs is None else kwargs,
         overlap=overlap,
         catchup=catchup,
         catchup_window=catchup_window,
         jitter=jitter,
         pause_on_failure=pause_on_failure,
-        options=dict(options or {}),
+        options={} if options is None else options,
     )
     in_transaction(rows.create_schedule)(name, definition, spec)
     return ScheduleHandle(name)

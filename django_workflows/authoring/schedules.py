@@ -66,8 +66,15 @@ class ScheduleSpec:
         yield from _attempt(lambda: self.spread)
         yield from _attempt(lambda: _check_name(self.name))
         yield from _attempt(self.check_options)
-        yield from _attempt(lambda: workflow.check_arguments(list(self.args), dict(self.kwargs)))
-        yield from _attempt(lambda: dumps({"args": list(self.args), "kwargs": dict(self.kwargs)}))
+        args: Any = self.args
+        kwargs: Any = self.kwargs
+        if isinstance(args, str) or not isinstance(args, Sequence):
+            yield f"args is a list of arguments, not {args!r:.100}."
+        elif not isinstance(kwargs, Mapping):
+            yield f"kwargs is a dict of named arguments, not {kwargs!r:.100}."
+        else:
+            yield from _attempt(lambda: workflow.check_arguments(list(args), dict(kwargs)))
+            yield from _attempt(lambda: dumps({"args": list(args), "kwargs": dict(kwargs)}))
 
     def times(self, default_zone: str, epoch: datetime) -> Cron | Every:
         """The instants of the schedule. Raises ``ValueError`` for what cannot be read or never fires."""

@@ -12,6 +12,7 @@
     filters      query strings of the list                 pagination   cursors over the pages of inspection.keyset
     queries      payload columns as JSON, undecoded        serializers  the shapes of requests and answers
     errors       the one table of HTTP statuses            schemas      drf-spectacular, where it is installed
+    schedules    list, create, change, pause, trigger, backfill
     event_schema an event's payload in the OpenAPI document
 
 A new route is a view in the module of its subject and a line in ``urls``.

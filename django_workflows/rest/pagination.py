@@ -40,9 +40,20 @@ def _read_id(value: Any) -> str:
     return value
 
 
+def _read_name(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 255:
+        raise ValueError("no name")
+    return value
+
+
 #: per column of an order: how its value is written into a cursor, and read out of one
 _WRITERS: dict[str, Callable[[Any], Any]] = {"created_at": lambda moment: moment.astimezone(UTC).isoformat()}
-_READERS: dict[str, Callable[[Any], Any]] = {"created_at": _read_time, "sequence": _read_sequence, "id": _read_id}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "created_at": _read_time,
+    "sequence": _read_sequence,
+    "id": _read_id,
+    "name": _read_name,
+}
 
 
 class KeysetPagination(BasePagination):

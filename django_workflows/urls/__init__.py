@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from ..rest import histories, hooks, runs, schema, streams
+from ..rest import histories, hooks, runs, schedules, schema, streams
 from . import webhooks
 
 app_name = "django_workflows"
@@ -26,5 +26,11 @@ urlpatterns: list[URLPattern] = [
     path("api/hooks/<str:token>/", hooks.HookDetail.as_view(), name="hook-detail"),
     path("api/hooks/<str:token>/resume/", hooks.HookResume.as_view(), name="hook-resume"),
     path("api/hooks/<str:token>/dispose/", hooks.HookDispose.as_view(), name="hook-dispose"),
+    path("api/schedules/", schedules.ScheduleList.as_view(), name="schedule-list"),
+    path("api/schedules/<path:name>/pause/", schedules.SchedulePause.as_view(), name="schedule-pause"),
+    path("api/schedules/<path:name>/resume/", schedules.ScheduleResume.as_view(), name="schedule-resume"),
+    path("api/schedules/<path:name>/trigger/", schedules.ScheduleTrigger.as_view(), name="schedule-trigger"),
+    path("api/schedules/<path:name>/backfill/", schedules.ScheduleBackfill.as_view(), name="schedule-backfill"),
+    path("api/schedules/<path:name>/", schedules.ScheduleDetail.as_view(), name="schedule-detail"),
     path("api/schema/", schema.Schema.as_view(), name="schema"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.db.models.functions import Now
 
 from django_workflows import models
 from django_workflows.eventlog.events import CHILD_TERMINALS, CREATIONS, RUN_TERMINALS, STEP_TERMINALS, WAIT_TERMINALS
-from django_workflows.models import Event, Hook, Run, Step, Stream, StreamChunk, Wait
+from django_workflows.models import Event, Hook, Run, Schedule, ScheduleTick, Step, Stream, StreamChunk, Wait
 from tests.support.runs import UNKNOWN, started_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,7 +55,19 @@ def _pairs(types: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(first, second) for first in types for second in types]
 
 
+def _schedule(name: str) -> Schedule:
+    given = {"workflow": UNKNOWN, "spec": {}, "tz": "UTC", "input": {}, "options": {}, "overlap": "skip"}
+    return Schedule.objects.create(name=name, catchup="latest", created_at=Now(), **given)
+
+
+def _two_ticks(run_id: str) -> None:
+    schedule, at = _schedule("s"), datetime(2026, 1, 1, tzinfo=UTC)
+    for _ in range(2):
+        ScheduleTick.objects.create(schedule=schedule, at=at, created_at=Now())
+
+
 VIOLATIONS: dict[str, list[Callable[[str], None]]] = {
+    "workflows_tick_once": [_two_ticks],
     "workflows_run_status": [
         lambda run: _run("wrun_x", status="sleeping"),
         lambda run: _run("wrun_x", status="completed"),
