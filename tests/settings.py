@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "django_workflows",
+    "tests.referrers",
     "tests.shop",
 ]
 MIGRATION_MODULES = {"shop": None}  # tables straight from the models

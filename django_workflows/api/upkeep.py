@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from asgiref.sync import sync_to_async
@@ -10,17 +11,33 @@ from ..upkeep import erasure, retention
 from ..upkeep.erasure import Erasure
 
 
+@dataclass(slots=True)
+class Pruned:
+    """``removed``: how many runs. ``kept``: ids of runs that would have been, with what keeps them."""
+
+    removed: int
+    kept: dict[str, str]
+
+
 def prune_runs(*, older_than: timedelta | None = None, workflow: str | None = None, batch: int = 1000) -> int:
     """Remove every ended run whose retention is over. Returns how many. Workers do so once a minute, too.
 
     ``older_than``: those that ended longer ago than that, whatever their retention. ``workflow``: of this name only.
     ``batch``: runs per transaction. Runs that another transaction holds, or that have yet to notify their parent, are
-    left for the next call.
+    left for the next call; so are those that a foreign key of the project protects (a warning in the log names them).
     """
-    total = 0
-    while count := retention.prune(batch, older_than=older_than, workflow=workflow):
-        total += count
-    return total
+    return prune(older_than=older_than, workflow=workflow, batch=batch).removed
+
+
+def prune(*, older_than: timedelta | None = None, workflow: str | None = None, batch: int = 1000) -> Pruned:
+    """Like :func:`prune_runs`; also says which runs are kept, and why."""
+    answer = Pruned(0, {})
+    while True:
+        known = len(answer.kept)
+        count = retention.prune(batch, older_than=older_than, workflow=workflow, kept=answer.kept)
+        answer.removed += count
+        if not count and len(answer.kept) == known:
+            return answer
 
 
 def count_prunable(*, older_than: timedelta | None = None, workflow: str | None = None) -> int:

@@ -6,17 +6,18 @@ from typing import Any
 
 from ..eventlog.events import Record
 from ..exceptions import ReplayDivergenceError, SerializationError, StepFailedError
-from ..serialization import decode_error, loads
+from ..serialization import decode_error
 
 
 def read(record: Record) -> dict[str, Any]:
     """The record's payload, decoded anew at each call.
 
     Raises :class:`ReplayDivergenceError` where this code cannot read it (a class is gone, say): the code is at fault,
-    so the run is parked until code comes that can; the body must not decide anything by it.
+    so the run is parked until code comes that can; the body must not decide anything by it. Raises
+    :class:`CorruptedEventLogError` where no code could.
     """
     try:
-        payload: dict[str, Any] = loads(record.data)
+        payload = record.decode()
     except SerializationError as error:
         raise ReplayDivergenceError(
             f"{record.type} {record.correlation_id}".rstrip(), f"it cannot be read here ({error})", record.sequence

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from ..exceptions import CorruptedEventLogError
+from ..exceptions import CorruptedEventLogError, SerializationError
 from ..serialization import Encoded, loads
 from .traits import DECIDES, TYPES, Traits
 
@@ -23,10 +23,24 @@ class Record:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """``data`` decoded: the event's fields by name."""
+        """``data`` decoded: the event's fields by name. Raises as :meth:`decode` does."""
         if self._payload is None:
-            self._payload = loads(self.data)
+            self._payload = self.decode()
         return self._payload
+
+    def decode(self) -> dict[str, Any]:
+        """The event's fields by name, a new copy at every call.
+
+        Raises:
+            CorruptedEventLogError: the data is no JSON. SerializationError: it names a class that is not to be found here.
+        """
+        try:
+            fields: dict[str, Any] = loads(self.data)
+        except SerializationError as error:
+            if not isinstance(error.__cause__, json.JSONDecodeError):
+                raise
+            raise CorruptedEventLogError(f"Event {self.sequence} ({self.type}) cannot be read. {error}") from error
+        return fields
 
     @property
     def traits(self) -> Traits:

@@ -48,9 +48,9 @@ def make_due(workflows: Sequence[str], limit: int = MOST) -> int:
             try:
                 with transaction.atomic(using=database.alias()):
                     _serve(schedule, database.now())
-            except faults.DATABASE_ERRORS:
-                raise  # the store's fault: the tick is made when it is back
             except Exception as error:
+                if faults.classify(error).will_pass:
+                    raise  # the store's fault: the tick is made when it is back
                 logger.warning("Schedule %s is paused: it cannot be served.", schedule.name, exc_info=True)
                 pause(schedule, database.now(), f"cannot be served: {error}", by="failure")
     return len(served)

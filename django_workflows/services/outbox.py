@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +22,8 @@ from ..models import Event, Outbox, Run
 from ..serialization import Encoded, dumps
 from ..serialization.columns import with_raw
 from ..serialization.encryption import decrypt
-from ..store import database
+from ..store import database, faults
+from ..store.code_version import code_version
 from ..store.event_log import append
 from ..store.locking import lock_run, lock_runs, read_end
 from ..store.transactions import atomic
@@ -34,6 +37,10 @@ CANCEL_CHILD = "cancel_child"
 
 #: children that one delivery cancels; the rest follow in the next ones, each in a transaction of its own
 _CANCELLED_AT_ONCE = 100
+#: seconds before a row that could not be delivered is tried again by this process: the first time, and at most
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 300.0
+#: rows of which a process remembers that they could not be delivered
+_MOST_HELD = 10_000
 
 
 def queue_child_ended(transition: Transition) -> None:
@@ -57,32 +64,92 @@ def _end(child_id: str, status: str, output: Encoded | None, error: Encoded | No
     return Encoded("{" + ",".join(parts) + "}")
 
 
+@dataclass(slots=True)
+class _Held:
+    """A row that could not be delivered: how often, and when (``time.monotonic()``) this process tries it again."""
+
+    tries: int = 0
+    at: float = 0.0
+
+    def hold(self) -> None:
+        self.tries += 1
+        self.at = time.monotonic() + min(_FIRST_PAUSE * 2.0 ** (self.tries - 1), _LAST_PAUSE)
+
+
+#: rows by primary key; those that were delivered elsewhere meanwhile are forgotten when it is full
+_held: OrderedDict[int, _Held] = OrderedDict()
+
+
 def flush_outbox(limit: int = 100) -> int:
     """Deliver what is owed, oldest first. Returns how many rows were taken up; any number of workers may call it.
 
-    Ends of children are recorded together, one by one if that fails; the rest each in a transaction of its own.
+    Ends of children are recorded together, one by one if that fails; the rest each in a transaction of its own. A row
+    that cannot be delivered is passed over for a while, longer each time; where the other run's own rows are in its
+    way, that run is parked with the reason.
     """
-    owed = Outbox.objects.order_by("pk").values_list("pk", "kind")
+    now = time.monotonic()
+    held = [pk for pk, row in list(_held.items()) if row.at > now]
+    owed = Outbox.objects.exclude(pk__in=held).order_by("pk").values_list("pk", "kind")
     kinds: dict[str, list[int]] = {CHILD_ENDED: [], CANCEL_CHILD: []}
     for pk, kind in owed[:limit]:
         kinds.setdefault(kind, []).append(pk)
     ends = kinds[CHILD_ENDED]
     count = _attempt(_deliver_ends, ends) if ends else 0
     if count is None:
-        count = sum(_attempt(_deliver_ends, [pk]) or 0 for pk in ends)
-    return count + sum(_attempt(_deliver_cancel, pk) or 0 for pk in kinds[CANCEL_CHILD])
+        count = sum(_attempt_alone(_deliver_ends, [pk], pk) for pk in ends)
+    return count + sum(_attempt_alone(_deliver_cancel, pk, pk) for pk in kinds[CANCEL_CHILD])
 
 
 def _attempt(delivery: Callable[[Any], int], what: Any) -> int | None:
     """What the delivery returns; None if it failed, for whatever reason that is not the whole database's."""
     try:
         return delivery(what)
-    except Exception:
-        if not database.connection().is_usable():
+    except Exception as error:
+        if faults.classify(error).kind is faults.Kind.GONE or not database.connection().is_usable():
+            raise
+        logger.debug("%s rows of the outbox are delivered one by one: %s", len(what), error)
+        return None
+
+
+def _attempt_alone(delivery: Callable[[Any], int], what: Any, pk: int) -> int:
+    """What the delivery returns. One that fails is held for a while."""
+    try:
+        count = delivery(what)
+    except Exception as error:
+        fault = faults.classify(error)
+        if fault.kind is faults.Kind.GONE or not database.connection().is_usable():
             raise
         # Its run is held by a long transaction, or another version of the code owes what this one does not know.
-        logger.warning("Outbox rows %s could not be delivered; they are tried again.", what, exc_info=True)
-        return None
+        held = _held.setdefault(pk, _Held())
+        held.hold()
+        while len(_held) > _MOST_HELD:
+            _held.popitem(last=False)
+        logger.warning(
+            "Row %d of the outbox cannot be delivered, it is tried again in %.0f s: %s",
+            pk, held.at - time.monotonic(), fault.sentence, exc_info=fault.kind is faults.Kind.OURS,
+        )  # fmt: skip
+        if not fault.will_pass:
+            _park_target(pk, fault.sentence)
+        return 0
+    _held.pop(pk, None)
+    return count
+
+
+def _park_target(pk: int, sentence: str) -> None:
+    """The run that cannot be told is parked: an operator sees why it does not go on."""
+    from .runs import block_run
+
+    try:
+        with atomic():
+            for kind, run_id, target in Outbox.objects.filter(pk=pk).values_list("kind", "run_id", "target"):
+                reason = f"the {kind} of {run_id} cannot be recorded: {sentence}"
+                for found in lock_runs([target], skip_locked=True, entities=False):
+                    block_run(found, reason, code_version())
+                    write([found])
+    except Exception as error:
+        if faults.classify(error).will_pass or not database.connection().is_usable():
+            raise
+        logger.warning("The run that row %d of the outbox is for cannot be parked either: %s", pk, error)
 
 
 # --- a child has ended -----------------------------------------------------------------------------------------------

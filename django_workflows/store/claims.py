@@ -18,9 +18,8 @@ from ..eventlog import events
 from ..eventlog.events import Record
 from ..eventlog.statuses import StepStatus
 from ..models import Outbox, Run, Schedule, Step, Worker
-from ..serialization.encryption import decrypt
+from ..serialization.encryption import decrypt_or_sealed, is_sealed
 from . import database, locking
-from .event_log import read_many
 from .rows import OpenEntities
 from .transition import Transition
 
@@ -139,9 +138,9 @@ def _claimed(row: Sequence[Any]) -> Claimed:
     *columns, created = row
     transition = _transition(columns)
     log = None
-    if created is not None:
-        log = [Record(1, events.RunCreated.type, "", decrypt(created), transition.run.created_at)]
-    return Claimed(transition, log)
+    if created is not None and not is_sealed(created := decrypt_or_sealed(created)):
+        log = [Record(1, events.RunCreated.type, "", created, transition.run.created_at)]
+    return Claimed(transition, log)  # a log that cannot be decrypted is read again alone, and says so
 
 
 def _transition(row: Sequence[Any]) -> Transition:
@@ -158,8 +157,7 @@ def _claim_orm(scope: WorkerScope, limit: int) -> list[Claimed]:
         limit=limit,
     )
     found = locking.lock_runs(ids, skip_locked=True, entities=False)
-    logs = read_many([(t.run.id, 0) for t in found if t.run.last_sequence == 1])
-    return [Claimed(t, logs.get(t.run.id)) for t in found]
+    return [Claimed(t, None) for t in found]
 
 
 def lock_for_outcomes(run_ids: Sequence[str], execute: Any, *, skip_locked: bool = False) -> list[Transition]:
@@ -182,22 +180,25 @@ SELECT s.run_id, s.correlation_id FROM
     LATERAL (
         SELECT run_id, correlation_id, id FROM django_workflows_step c
         WHERE c.queue = l.queue AND c.priority = l.priority AND c.status = 'pending' AND c.available_at <= {{now}}
-            AND c.name = ANY(%s::text[])
+            AND c.name = ANY(%s::text[]) AND c.run_id <> ALL(%s::text[])
         ORDER BY c.available_at, c.id LIMIT %s) s
 LIMIT %s
 """
 
 
-def claimable_steps(scope: WorkerScope, limit: int, execute: Any) -> list[tuple[str, str]]:
-    """Steps that could be started now, as (run id, correlation id), most urgent first: a hint, read again under lock."""
+def claimable_steps(scope: WorkerScope, limit: int, execute: Any, without: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Steps that could be started now, as (run id, correlation id), most urgent first: a hint, read again under lock.
+
+    ``without``: runs whose steps are passed over.
+    """
     if not database.is_postgresql():
-        rows = Step.objects.claimable(database.now()).filter(name__in=scope.steps)
+        rows = Step.objects.claimable(database.now()).filter(name__in=scope.steps).exclude(run_id__in=without)
         if scope.queues is not None:
             rows = rows.filter(queue__in=scope.queues)
         return list(rows.order_by("-priority", "available_at", "pk").values_list("run_id", "correlation_id")[:limit])
     queues = None if scope.queues is None else list(scope.queues)
     text = _CLAIMABLE.format(now=database.sql_now())
-    return [tuple(row) for row in execute(text, [queues, queues, list(scope.steps), limit, limit])]
+    return [tuple(row) for row in execute(text, [queues, queues, list(scope.steps), list(without), limit, limit])]
 
 
 _SURVEY_STEP_LANES = _STEP_LANES.replace("RECURSIVE ", "").replace("lanes", "step_lanes")

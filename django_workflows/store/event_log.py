@@ -8,6 +8,7 @@ from .. import conf
 from ..eventlog.events import AFTER_END, Event, Record
 from ..exceptions import CorruptedEventLogError, FenceConflictError, PayloadTooLargeError, RunNotActiveError
 from ..models import Event as EventModel
+from ..serialization.columns import stored
 from ..serialization.encryption import decrypt
 from . import database
 from .database import Execute
@@ -59,19 +60,44 @@ ORDER BY e.run_id, e.sequence
 """
 
 
+def unreadable(what: str, error: Exception) -> CorruptedEventLogError:
+    """The error for a payload that cannot be read, with a sentence that says why. ``what`` begins it."""
+    name = type(error).__name__
+    if name == "InvalidToken":  # of the optional package `cryptography`
+        return CorruptedEventLogError(f"{what} cannot be decrypted: none of ENCRYPTION_KEYS fits.")
+    return CorruptedEventLogError(f"{what} cannot be read: {str(error) or name}")
+
+
+def read_data(run_id: str, sequence: int, type: str, data: str) -> str:
+    """An event's data as encoded JSON.
+
+    Raises:
+        CorruptedEventLogError: it cannot be decrypted; the sentence says which event, and why.
+    """
+    try:
+        return decrypt(data)
+    except Exception as error:
+        raise unreadable(f"Event {sequence} ({type}) of {run_id}", error) from error
+
+
 def read_many(positions: Sequence[tuple[str, int]], execute: Execute | None = None) -> dict[str, list[Record]]:
     """The logs of several runs, each from the event after its position."""
     logs: dict[str, list[Record]] = {run_id: [] for run_id, _ in positions}
     if execute is not None and positions:
         runs, after = zip(*positions, strict=True)
         for run_id, sequence, type, correlation_id, data, created_at in execute(_READ, [list(runs), list(after)]):
-            record = Record(sequence, type, correlation_id, decrypt(data), database.aware(created_at))
+            record = Record(
+                sequence, type, correlation_id, read_data(run_id, sequence, type, data), database.aware(created_at)
+            )
             logs[run_id].append(record)
     else:
         for run_id, after_sequence in positions:
-            rows = EventModel.objects.filter(run_id=run_id, sequence__gt=after_sequence)
-            columns = ("sequence", "type", "correlation_id", "data", "created_at")
-            logs[run_id] = [Record(*values) for values in rows.order_by("sequence").values_list(*columns)]
+            rows = EventModel.objects.filter(run_id=run_id, sequence__gt=after_sequence).annotate(**stored("data"))
+            columns = ("sequence", "type", "correlation_id", "raw_data", "created_at")
+            logs[run_id] = [
+                Record(sequence, type, correlation_id, read_data(run_id, sequence, type, data), created_at)
+                for sequence, type, correlation_id, data, created_at in rows.order_by("sequence").values_list(*columns)
+            ]
     for run_id, position in positions:
         _check_dense(run_id, position, logs[run_id])
     return logs

@@ -18,9 +18,10 @@ from ..exceptions import RunNotFoundError
 from ..models import Hook, Run, Step, Wait
 from ..serialization import Encoded
 from ..serialization.columns import stored
-from ..serialization.encryption import decrypt
+from ..serialization.encryption import decrypt, decrypt_or_sealed, is_sealed
 from . import database
 from .columns import columns, names
+from .event_log import unreadable
 from .rows import HookRow, OpenEntities, RunRow, StepRow, WaitRow
 from .transition import Transition
 
@@ -43,7 +44,7 @@ def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, 
         values = list(row)
         for place in places:
             if values[place] is not None:
-                values[place] = Encoded(decrypt(values[place]))
+                values[place] = Encoded(decrypt_or_sealed(values[place]))
         yield tuple(values)
 
 
@@ -120,7 +121,7 @@ def run_row(stored: Sequence[Any]) -> RunRow:
             values[place] = json.loads(values[place]) if values[place] != "{}" else {}
     for place in _ENCODED:
         if values[place] is not None:
-            values[place] = Encoded(decrypt(values[place]))
+            values[place] = Encoded(decrypt_or_sealed(values[place]))
     return RunRow(*values)
 
 
@@ -190,11 +191,22 @@ def read_end(run_id: str) -> tuple[str, Encoded | None, Encoded | None]:
     """Status, output and error of a run, as they are stored; no lock.
 
     Raises:
-        RunNotFoundError: there is no such run.
+        RunNotFoundError: there is no such run. CorruptedEventLogError: its output or error cannot be decrypted.
     """
     for status, output, error in _values(_of(Run).filter(pk=run_id), ("status", "output", "error")):
+        require_readable(f"The end of run {run_id}", output, error)
         return status, output, error
     raise RunNotFoundError(run_id)
+
+
+def require_readable(what: str, *payloads: Encoded | None) -> None:
+    """Raise CorruptedEventLogError, with why, if one of these payloads was left sealed. ``what`` begins the sentence."""
+    for payload in payloads:
+        if payload is not None and is_sealed(payload):
+            try:
+                decrypt(payload)
+            except Exception as error:
+                raise unreadable(what, error) from error
 
 
 def due_run_ids(

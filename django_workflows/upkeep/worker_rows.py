@@ -7,6 +7,7 @@ transaction pooler proves nothing; then the row says so and the heartbeat alone 
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -16,12 +17,15 @@ from django.db.models import Q
 
 from ..eventlog.statuses import StepStatus
 from ..models import Step, Worker
-from ..services import steps
-from ..store import database
+from ..services import runs, steps
+from ..store import database, faults
 from ..store.claims import WorkerScope
+from ..store.code_version import code_version
 from ..store.locking import lock_runs, read_step
 from ..store.transactions import atomic
 from ..store.write import write
+
+logger = logging.getLogger(__name__)
 
 
 def register_worker(
@@ -71,18 +75,52 @@ def stop_worker(worker_id: str) -> None:
 
 
 def rescue(worker_ids: Sequence[str]) -> int:
-    """Give the steps of dead workers back: lost, not failed. Returns how many. Any number of workers may call it."""
+    """Give the steps of dead workers back: lost, not failed. Returns how many. Any number of workers may call it.
+
+    A run whose rows do not let it is parked with its reason, and the others go on; when it has been repaired,
+    :func:`rescue_orphans` finds what is left of it.
+    """
     count = 0
     for worker_id in worker_ids:
         running = Step.objects.running().filter(worker_id=worker_id)
+        parked = set()
         for step_id, run_id in list(running.order_by("run_id", "pk").values_list("pk", "run_id")):
-            count += _rescue_step(run_id, step_id, worker_id)
-        if not running.exists():  # some may be held by a long transaction: they are next
+            rescued = _rescue_or_park(run_id, step_id, worker_id)
+            if rescued is None:
+                parked.add(run_id)
+            else:
+                count += rescued
+        if not running.exclude(run_id__in=parked).exists():  # some may be held by a long transaction: they are next
             stop_worker(worker_id)
     return count
 
 
-def _rescue_step(run_id: str, step_id: str, worker_id: str) -> int:
+def _rescue_or_park(run_id: str, step_id: str, worker_id: str | None) -> int | None:
+    """How many steps were given back: 0 or 1. None: the run's own rows stand in the way, and it is parked.
+
+    Raises only what the store refuses for now, or what broke the connection: the others would fare no better.
+    """
+    try:
+        return _rescue_step(run_id, step_id, worker_id)
+    except Exception as error:
+        fault = faults.classify(error)
+        if fault.will_pass:
+            raise
+        reason = f"the step of a worker that died cannot be given back: {fault.sentence}"
+        logger.warning("Run %s is parked: %s", run_id, reason, exc_info=fault.kind is faults.Kind.OURS)
+    try:
+        with atomic():
+            for transition in lock_runs([run_id], skip_locked=True, entities=False):
+                runs.block_run(transition, reason, code_version())
+                write([transition])
+    except Exception as error:
+        if faults.classify(error).will_pass:
+            raise
+        logger.exception("Run %s cannot be parked.", run_id)
+    return None
+
+
+def _rescue_step(run_id: str, step_id: str, worker_id: str | None) -> int:
     with atomic():
         found = lock_runs([run_id], skip_locked=True, entities=False)
         if not found:  # held by somebody's long transaction: the next look finds it again
@@ -102,7 +140,7 @@ def rescue_orphans() -> int:
     orphans = Step.objects.running().filter(Q(worker_id__isnull=True) | ~Q(worker_id__in=alive))
     count = 0
     for step_id, run_id, worker_id in list(orphans.order_by("run_id", "pk").values_list("pk", "run_id", "worker_id")):
-        count += _rescue_step(run_id, step_id, worker_id)
+        count += _rescue_or_park(run_id, step_id, worker_id) or 0
     return count
 
 

@@ -2,8 +2,9 @@
 
 ::
 
-    supervisor ── forks and watches ──▶ process ── one main loop: what is due, what time asks for, heartbeat, rescue
+    supervisor ── forks and watches ──▶ process ── one main loop: what is due, what time asks for, heartbeat
                                            │
+                                           ├── housekeeping its own thread: rescue, outbox, orphans, prune
                                            ├── turn/        runs: gather, decide, write, settle ── which steps start
                                            │                    │ begin             ▲ report
                                            ├── executors/       ▼ threads (def), one event loop (async def)

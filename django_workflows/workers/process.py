@@ -24,6 +24,7 @@ from ..upkeep import retention, worker_rows
 from ..values import clock, ids
 from .attempts.slots import Slots
 from .executors.dispatcher import Dispatcher
+from .housekeeping import Chore, Housekeeper
 from .link.doorbell import Doorbell
 from .link.watchdog import Watchdog
 from .turn.adoption import settle_unheld
@@ -43,6 +44,12 @@ RETURN_TIME = 5.0
 HOUSEKEEPING_INTERVAL = 60.0
 #: seconds that the worker waits before it reconnects: the first time, and at most
 _FIRST_RECONNECT, _LAST_RECONNECT = 0.05, 2.0
+
+#: names of chores that a survey asks for
+_RESCUE = "give back the steps of dead workers"
+_DELIVER = "deliver what runs owe each other"
+#: runs of which a worker remembers that they cannot be removed
+_MOST_KEPT = 10_000
 
 
 class WorkerProcess:
@@ -75,7 +82,11 @@ class WorkerProcess:
         self._registered = False
         self._next_survey_at = 0.0
         self._beat_at = 0.0
-        self._housekeeping_at = time.monotonic() + random.uniform(0, HOUSEKEEPING_INTERVAL)  # noqa: S311 - spreads the workers
+        self.housekeeper = Housekeeper(self._chores())
+        #: workers whose steps are to be given back
+        self._dead: list[str] = []
+        #: runs that cannot be removed, with the reason: each is reported once
+        self._kept: dict[str, str] = {}
         self._last_survey: Survey | None = None
         self._surveyed_at = 0.0
         #: when to claim due runs although no slot is free: many need none
@@ -137,6 +148,7 @@ class WorkerProcess:
         )
         self.advancer.connection.prepare = self.doorbell.lock_trusted
         self._registered = True
+        self.housekeeper.start()
         self._beat_at = time.monotonic() + conf.settings.HEARTBEAT_INTERVAL
 
     def _round(self) -> bool:
@@ -205,11 +217,11 @@ class WorkerProcess:
             self.advancer.connection.set_clock(survey.now)
         self._last_survey, self._surveyed_at = survey, time.monotonic()
         self._next_survey_at = self._surveyed_at + conf.settings.POLL_INTERVAL
-        dead = self._surely_dead(survey.dead_workers)
-        if dead and worker_rows.rescue(dead):
-            self.advancer.more_due = True
+        self._dead = self._surely_dead(survey.dead_workers)
+        if self._dead:
+            self.housekeeper.ask(_RESCUE)
         if survey.outbox_pending:
-            outbox.flush_outbox()
+            self.housekeeper.ask(_DELIVER)
         self._make_ticks(survey)
         for step_id in survey.lapsed:
             if (attempt := self.advancer.in_flight.get(step_id)) is not None:
@@ -250,11 +262,38 @@ class WorkerProcess:
             self._beat_at = now + conf.settings.HEARTBEAT_INTERVAL
             if not worker_rows.beat(self.worker_id, len(self.advancer.in_flight)):
                 self._begin_again()
-        if now >= self._housekeeping_at:
-            self._housekeeping_at = now + HOUSEKEEPING_INTERVAL
-            worker_rows.rescue_orphans()
-            worker_rows.forget_workers()
-            retention.prune(limit=1000)
+
+    # --- housekeeping, on its own thread -----------------------------------------------------------------------------
+
+    def _chores(self) -> list[Chore]:
+        each, first = HOUSEKEEPING_INTERVAL, time.monotonic()
+        spread = [first + random.uniform(0, each) for _ in range(3)]  # noqa: S311 - not all workers at once
+        return [
+            Chore(_RESCUE, self._rescue),
+            Chore(_DELIVER, self._deliver),
+            Chore("give back the steps of workers without a row", worker_rows.rescue_orphans, each, spread[0]),
+            Chore("remove the rows of workers that ended long ago", worker_rows.forget_workers, each, spread[1]),
+            Chore("remove runs whose retention is over", self._prune, each, spread[2]),
+        ]
+
+    def _rescue(self) -> None:
+        if worker_rows.rescue(self._dead):
+            self._have_more()
+
+    def _deliver(self) -> None:
+        if outbox.flush_outbox():
+            self._have_more()
+
+    def _prune(self) -> None:
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.clear()
+        retention.prune(limit=1000, kept=self._kept)
+
+    def _have_more(self) -> None:
+        """A chore has made something due."""
+        self.advancer.more_due = True
+        self._next_survey_at = 0.0
+        self.doorbell.ring()
 
     def _begin_again(self) -> None:
         """The others took this process for dead and have released its steps: continue under a new name."""
@@ -289,7 +328,7 @@ class WorkerProcess:
 
     def _finished(self) -> bool:
         """In burst mode: nothing is due, claimable or in flight."""
-        if self.advancer.in_flight or not self.advancer.inbox.is_empty:
+        if self.advancer.in_flight or not self.advancer.inbox.is_empty or self.housekeeper.is_busy:
             return False
         survey = self._survey()
         now = survey.now
@@ -303,6 +342,7 @@ class WorkerProcess:
     def _close(self) -> None:
         """Give running steps their grace, release the rest, and leave."""
         self.slots.close()
+        self.housekeeper.stop()
         deadline = time.monotonic() + self.grace
         while (self.advancer.in_flight or not self.advancer.inbox.is_empty) and time.monotonic() < deadline:
             self._save()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from django_workflows import api
 from django_workflows.api import upkeep
 
 from ..console import Console
+from ..values import clean
 from .subcommand import Subcommand, positive, seconds
+
+#: runs that are kept and named one by one
+_NAMED = 5
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +32,23 @@ def _run(console: Console, options: argparse.Namespace) -> int:
         total = upkeep.count_prunable(older_than=older_than, workflow=options.workflow)
         console.line(f"{total} {'run' if total == 1 else 'runs'} would be removed.")
         return 0
-    total = api.prune_runs(older_than=older_than, workflow=options.workflow, batch=options.batch)
+    answer = upkeep.prune(older_than=older_than, workflow=options.workflow, batch=options.batch)
+    total, kept = answer.removed, answer.kept
+    for reason, run_ids in _by_reason(kept).items():
+        named = ", ".join(run_ids[:_NAMED]) + (f" and {len(run_ids) - _NAMED} more" if len(run_ids) > _NAMED else "")
+        console.line(f"{len(run_ids)} {'run is' if len(run_ids) == 1 else 'runs are'} kept ({named}): {clean(reason)}.")
+    if kept and not total:
+        return 0
     none = "No ended run has outlived its retention." if older_than is None else "No run ended that long ago."
     console.line(f"{total} {'run' if total == 1 else 'runs'} removed." if total else none)
     return 0
+
+
+def _by_reason(kept: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for run_id, reason in kept.items():
+        found.setdefault(reason, []).append(run_id)
+    return found
 
 
 subcommand = Subcommand(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...authoring.steps import Step
 from ...serialization import Encoded
+from ...store.locking import require_readable
 from ...store.rows import RunRow, StepRow
 
 
@@ -42,7 +43,12 @@ class Attempt:
 
 
 def attempt_of(step: StepRow, run: RunRow, definition: Step[..., Any], worker_id: str) -> Attempt:
-    """The attempt that ``step`` has just been started for, with what its function may ask about its run."""
+    """The attempt that ``step`` has just been started for, with what its function may ask about its run.
+
+    Raises:
+        CorruptedEventLogError: the step's input cannot be decrypted here.
+    """
+    require_readable(f"The input of {step.correlation_id} of {run.id}", step.input)
     return Attempt(
         step=step,
         number=step.attempt,

@@ -202,7 +202,7 @@ class Advancer:
 
     def _start_claimable(self, room: int) -> bool:
         try:
-            hints = claims.claimable_steps(self.worker.scope, room, self.connection.execute)
+            hints = self._claimable(room)
             if hints:
                 self._locked.start_pending(hints)
         except faults.DATABASE_ERRORS as error:
@@ -210,6 +210,10 @@ class Advancer:
         begun = bool(self._settlement.started)
         self._settlement.begin_and_notify()
         return begun
+
+    def _claimable(self, room: int) -> list[tuple[str, str]]:
+        unstartable = self._locked.unstartable()
+        return claims.claimable_steps(self.worker.scope, room, self.connection.execute, unstartable)
 
     # --- when the store refuses --------------------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 
 from ...serialization import encode_error
 from ...store import claims, faults, locking
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 _TRIES = 8
 #: runs that the store may refuse in a row before the others of the turn are not even tried
 _ENOUGH = 2
+#: seconds before the steps of a run are tried again that could not be started
+_UNSTARTABLE_PAUSE = 30.0
 
 
 class Locked:
@@ -46,6 +50,8 @@ class Locked:
         self._worker, self._bodies, self._inbox, self._refusals = worker, bodies, inbox, refusals
         self._connection, self._settlement = connection, settlement
         self._cache = ReplayCache(bodies, connection, worker.watchdog)
+        #: runs whose steps could not be started, and when (``time.monotonic()``) to try again; the earliest first
+        self._unstartable: OrderedDict[str, float] = OrderedDict()
 
     def advance(self, works: Sequence[Work], *, limit: int, notified: Sequence[str] = ()) -> int:
         """Lock, decide, write and settle these runs, and up to ``limit`` that are due, or else the ``notified``.
@@ -233,10 +239,24 @@ class Locked:
     # --- pending steps -----------------------------------------------------------------------------------------------
 
     def start_pending(self, hints: Sequence[tuple[str, str]]) -> None:
-        """Start these steps (run id, correlation id) where they are still pending and there are slots for them."""
+        """Start these steps (run id, correlation id) where they are still pending and there are slots for them.
+
+        All in one transaction; one run after the other if that fails. A run whose step cannot be started is parked, and
+        its steps are passed over for a while (:meth:`unstartable`).
+        """
         by_run: dict[str, list[str]] = {}
         for run_id, correlation_id in hints:
             by_run.setdefault(run_id, []).append(correlation_id)
+        try:
+            self._start(by_run)
+        except Exception as error:
+            fault = self._fault_of(error)
+            if fault.will_pass:
+                raise
+            for run_id, correlation_ids in by_run.items():
+                self._start_alone(run_id, correlation_ids)
+
+    def _start(self, by_run: Mapping[str, list[str]]) -> None:
         locked: list[Work] = []
         try:
             with atomic():
@@ -255,3 +275,21 @@ class Locked:
         for work in locked:
             work.without_slot = ()  # any worker may start them
             self._settlement.settle(work)
+
+    def _start_alone(self, run_id: str, correlation_ids: list[str]) -> None:
+        try:
+            self._start({run_id: correlation_ids})
+        except Exception as error:
+            fault = self._fault_of(error)
+            if fault.will_pass:
+                raise
+            self._unstartable[run_id] = time.monotonic() + _UNSTARTABLE_PAUSE
+            self._unstartable.move_to_end(run_id)
+            self._park(Work(run_id), error, fault)
+
+    def unstartable(self) -> list[str]:
+        """Runs whose steps could not be started a moment ago."""
+        now = time.monotonic()
+        while self._unstartable and (next(iter(self._unstartable.values())) <= now or len(self._unstartable) > 1000):
+            self._unstartable.popitem(last=False)
+        return list(self._unstartable)

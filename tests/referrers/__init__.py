@@ -1,0 +1,1 @@
+"""An app of a project whose models refer to runs."""
