@@ -14,11 +14,13 @@ class DjangoWorkflowsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import api
+        from . import api, logs, observers
         from .authoring.client import install_client
         from .deploys import (
             lint_check,  # noqa: F401 - registers the checks of bodies
         )
 
         install_client(api.client)
+        logs.silence_replays()
+        observers.install()
         autodiscover_modules("workflows")

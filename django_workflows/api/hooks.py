@@ -12,7 +12,7 @@ from ..exceptions import HookNotFoundError, PayloadTooLargeError, RunNotFoundErr
 from ..models import Event, Hook
 from ..serialization import dumps
 from ..services import hooks
-from ..store import database, locking
+from ..store import committed, database, locking
 from ..store.limits import require_size, validate_payload
 from ..store.transactions import TRIES, in_transaction
 from ..store.transition import Transition
@@ -45,12 +45,18 @@ def resume_hook(
         HookPayloadError: the hook's serializer refuses the payload; the run keeps waiting.
         SerializationError, PayloadTooLargeError: the payload cannot be stored.
     """
-    if idempotency_key is None and database.is_postgresql() and database.connection().get_autocommit():
+    if idempotency_key is None and _may_be_one_statement():
         # what cannot be stored may still become something else in the hook's serializer
         with suppress(SerializationError, PayloadTooLargeError):
             if (event := hooks.receive_at_once(token, require_size(dumps(payload)))) is not None:
                 return event
     return _receive(token, payload, idempotency_key, caller)
+
+
+def _may_be_one_statement() -> bool:
+    """The statement says too little of the run for observers."""
+    at_once = database.is_postgresql() and database.connection().get_autocommit()
+    return at_once and not committed.is_wanted("hook_resumed")
 
 
 @in_transaction

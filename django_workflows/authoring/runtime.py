@@ -93,12 +93,18 @@ class Runtime:
 
     in_body: bool = False
     is_sync: bool = False
+    #: it is fed with what it has seen before: what it logs was logged then
+    replaying: bool = False
     place: str = "here"
     run_id: str
 
     def refuse(self, what: str, advice: str = "") -> WorkflowSandboxError:
         """The error that says that ``what`` is not possible in this place."""
         return WorkflowSandboxError(f"{what} is not possible {self.place}." + (f" {advice}" if advice else ""))
+
+    def log_context(self) -> dict[str, Any]:
+        """Which run, and step, the caller belongs to: attributes of its log records."""
+        return {"run_id": self.run_id}
 
     # --- bodies ------------------------------------------------------------------------------------------------------
 

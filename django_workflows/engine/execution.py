@@ -111,11 +111,12 @@ class Execution:
         else:
             self._deliver(record)
 
-    def replay(self, records: Iterable[Record], *, observe: Observer | None = None) -> None:
+    def replay(self, records: Iterable[Record], *, observe: Observer | None = None, seen: int | None = None) -> None:
         """Feed records in order. A new execution takes a whole log from its start, retries and all.
 
         Of the log's later records only tokens and children's ids are known beforehand. ``observe`` is called after
         each record that records a decision, with the decision that the body had made; None where the end was imposed.
+        What the body logs is dropped up to the sequence ``seen``, by default to the end: it was logged when it happened.
         """
         records = [record for record in records if record.type != events.RunCreated.type]
         if not records:
@@ -131,9 +132,14 @@ class Execution:
             records = lives.effective(records)
         self.runtime.ahead.scan(records)
         deliver = self._deliver if observe is None else self._observed(observe)
-        with sandbox.draining(), self.runtime.loop:
-            for record in records:
-                deliver(record)
+        limit = last if seen is None else seen
+        try:
+            with sandbox.draining(), self.runtime.loop:
+                for record in records:
+                    self.runtime.replaying = record.sequence <= limit
+                    deliver(record)
+        finally:
+            self.runtime.replaying = False
         self.last_sequence = last
         self.runtime.ahead.clear()
 
@@ -299,7 +305,7 @@ class Execution:
             self._end_body()
 
     def _end_body(self) -> None:
-        self.finished = True
+        self.finished = self.runtime.replaying = True  # what it logs in closing has not happened
         loop, main = self.runtime.loop, self.runtime.main
         if asyncio._get_running_loop() is loop:  # in the middle of a replay
             tear_down(loop, main)

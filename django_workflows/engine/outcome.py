@@ -29,7 +29,7 @@ def conclude(main: asyncio.Task[Any], exit: BaseException | None, cause: int) ->
             error = refused
     if (continuation := _continuation(error)) is not None:
         return ContinueAsNew("", input=continuation.input, cause=cause)
-    return FailRun("", error=encode_error(error), error_code=error_code(error), cause=cause)
+    return FailRun("", error=encode_error(error), error_code=error_code(error), cause=cause, raised=error)
 
 
 def _continuation(error: BaseException) -> Continuation | None:

@@ -275,6 +275,9 @@ class BodyRuntime(Runtime):
             self._uuids = Random(f"{self._seed}:uuid4")  # noqa: S311
         return UUID(int=self._uuids.getrandbits(128), version=4)
 
+    def log_context(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "workflow": self.workflow.name}
+
     def metadata(self) -> WorkflowMetadata:
         attributes = dict(self.attributes)
         return WorkflowMetadata(self.run_id, self.workflow.name, self.started_at, attributes, self.scheduled_at)

@@ -55,6 +55,13 @@ class SyncRuntime(Runtime):
         self.run_id = inner.run_id
         self._refused = 0
 
+    @property
+    def replaying(self) -> bool:  # type: ignore[override]
+        return self._inner.replaying
+
+    def log_context(self) -> dict[str, Any]:
+        return self._inner.log_context()
+
     def wait(self, awaitable: Any) -> Any:
         """Hand over to the loop until the awaitable has a result, or raises."""
         if self._inner.dead:

@@ -91,6 +91,8 @@ class CompleteRun(EndRun):
 class FailRun(EndRun):
     error: Encoded  # {type, message, args, traceback, cause}
     error_code: str
+    #: the exception itself, for observers; no part of what is recorded
+    raised: BaseException | None = field(default=None, kw_only=True, compare=False, repr=False)
 
 
 @dataclass(slots=True)

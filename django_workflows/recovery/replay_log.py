@@ -108,6 +108,7 @@ def _replay_cut(fresh: Callable[[], Execution], records: Sequence[Record], place
 def _deliver_in_two(execution: Execution, records: Sequence[Record], place: int) -> None:
     # Tokens and children's ids are random: the later decisions drew those that the log holds.
     execution.runtime.ahead.scan(records[1:])
+    execution.runtime.replaying = True
     for record in records[1:]:
         if record.sequence > place:
             execution.take()

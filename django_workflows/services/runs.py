@@ -13,7 +13,7 @@ from ..eventlog.statuses import RunStatus, StepStatus
 from ..exceptions import EntityConflictError, RunCancelledError, RunNotActiveError, RunTimeoutError
 from ..serialization import Encoded, encode_error, loads
 from ..store.event_log import append, find_last
-from ..store.transition import Transition
+from ..store.transition import Note, Transition
 from . import hooks, outbox, steps, waits
 
 #: the type of the error that a body raises when it lets a cancellation through
@@ -30,7 +30,6 @@ def start_run(transition: Transition, worker_id: str | None, code_version: str) 
     run.started_at = transition.now
     run.code_version = code_version
     transition.run_changed = True
-    transition.after_commit.append("run_started")
 
 
 def request_cancel(transition: Transition, reason: str | None, *, force: bool) -> bool:
@@ -93,7 +92,7 @@ def end_run(transition: Transition, end: EndRun | None) -> None:
     elif run.timed_out_at is not None:
         _fail_run(transition, _timeout_error(transition, error), "run_timeout")
     elif isinstance(end, FailRun):
-        _fail_run(transition, end.error, end.error_code)
+        _fail_run(transition, end.error, end.error_code, end.raised)
     else:
         assert isinstance(end, CompleteRun)
         _complete_run(transition, end.output)
@@ -111,8 +110,10 @@ def _complete_run(transition: Transition, output: Encoded) -> None:
     _set_status(transition, RunStatus.COMPLETED)
 
 
-def _fail_run(transition: Transition, error: Encoded, error_code: str) -> None:
-    append(transition, events.RunFailed(error, error_code))
+def _fail_run(transition: Transition, error: Encoded, error_code: str, raised: BaseException | None = None) -> None:
+    record = append(transition, events.RunFailed(error, error_code))
+    if raised is not None:
+        transition.raised[record.sequence] = raised
     transition.run.error = error
     transition.run.error_code = error_code
     _set_status(transition, RunStatus.FAILED)
@@ -147,10 +148,9 @@ def _set_status(transition: Transition, status: RunStatus) -> None:
     run = transition.run
     run.status = status
     run.completed_at = transition.now
-    run.blocked_reason, run.blocked_until, run.blocked_count = "", None, 0
+    clear_block(transition)
     transition.run_changed = True
     transition.changed.append(run.id)
-    transition.after_commit.append(f"run_{status.value}")
 
 
 def _close(transition: Transition) -> None:
@@ -193,7 +193,7 @@ def block_run(transition: Transition, reason: str, code_version: str, *, at_leas
     run.blocked_until = transition.now + timedelta(seconds=delay)
     run.wake_at = run.wake_at or transition.now
     transition.run_changed = True
-    transition.after_commit.append("run_blocked")
+    transition.notes.append(Note("run_blocked", {"reason": reason, "tries": run.blocked_count}))
 
 
 def unblock_run(transition: Transition) -> None:
@@ -210,9 +210,11 @@ def unblock_run(transition: Transition) -> None:
 
 
 def clear_block(transition: Transition) -> None:
-    """The run could be advanced: its code fits again."""
+    """The run could be advanced, its code fits again, or it has ended."""
     run = transition.run
     if run.blocked_reason or run.blocked_count:
+        if run.blocked_reason:
+            transition.notes.append(Note("run_unblocked", {"reason": run.blocked_reason}))
         run.blocked_reason, run.blocked_until, run.blocked_count, run.blocked_version = "", None, 0, ""
         transition.run_changed = True
 

@@ -14,7 +14,7 @@ from ..exceptions import EntityConflictError, WorkerLostError
 from ..serialization import Encoded, dumps, encode_error, loads
 from ..store.event_log import append
 from ..store.rows import StepRow
-from ..store.transition import ANY_STEP, Transition
+from ..store.transition import ANY_STEP, Note, Transition
 from ..values.ids import step_id
 
 
@@ -77,21 +77,24 @@ def complete_step(transition: Transition, step: StepRow, output: Encoded) -> Non
     _wake(transition)
 
 
-def fail_step(transition: Transition, step: StepRow, error: Encoded) -> None:
-    """The attempt in hand failed, and no retry is left or wanted."""
+def fail_step(transition: Transition, step: StepRow, error: Encoded, raised: BaseException | None = None) -> None:
+    """The attempt in hand failed, and no retry is left or wanted. ``raised``: the exception itself, for observers."""
     step.failures += 1
-    _fail(transition, step, error)
+    _fail(transition, step, error, raised)
 
 
-def retry_step(transition: Transition, step: StepRow, error: Encoded, retry_at: datetime) -> None:
+def retry_step(
+    transition: Transition, step: StepRow, error: Encoded, retry_at: datetime, raised: BaseException | None = None
+) -> None:
     """The attempt in hand failed and the step is tried again, not before ``retry_at``."""
     step.failures += 1
-    _requeue(transition, step, error, retry_at, lost=False)
+    _requeue(transition, step, error, retry_at, lost=False, raised=raised)
 
 
 def lose_step(transition: Transition, step: StepRow) -> None:
     """The worker of the attempt in hand vanished. That is no failure; but ``MAX_LOSSES`` of them end the step."""
     step.losses += 1
+    transition.notes.append(Note("worker_lost", {"worker": step.worker_id, "attempt": step.attempt}, step))
     lost = WorkerLostError(
         f"The worker of attempt {step.attempt} vanished; {step.losses} workers were lost with this step."
     )
@@ -123,10 +126,12 @@ def drop_step(transition: Transition, step: StepRow) -> None:
     _end(transition, step, StepStatus.CANCELLED)
 
 
-def _fail(transition: Transition, step: StepRow, error: Encoded) -> None:
+def _fail(transition: Transition, step: StepRow, error: Encoded, raised: BaseException | None = None) -> None:
     _end(transition, step, StepStatus.FAILED)
     step.error = error
-    append(transition, events.StepFailed(step.attempt, error), step.correlation_id)
+    record = append(transition, events.StepFailed(step.attempt, error), step.correlation_id)
+    if raised is not None:
+        transition.raised[record.sequence] = raised
     _wake(transition)
 
 
@@ -139,7 +144,15 @@ def _end(transition: Transition, step: StepRow, status: StepStatus) -> None:
     transition.entities.steps.pop(step.correlation_id, None)
 
 
-def _requeue(transition: Transition, step: StepRow, error: Encoded, at: datetime, *, lost: bool) -> None:
+def _requeue(
+    transition: Transition,
+    step: StepRow,
+    error: Encoded,
+    at: datetime,
+    *,
+    lost: bool,
+    raised: BaseException | None = None,
+) -> None:
     run = transition.run
     if run.ended:
         raise EntityConflictError(f"Run {run.id} has ended; its steps are not tried again.")
@@ -148,7 +161,9 @@ def _requeue(transition: Transition, step: StepRow, error: Encoded, at: datetime
     step.available_at = at
     step.error = error
     transition.change_step(step)
-    append(transition, events.StepRetrying(step.attempt, error, at, lost), step.correlation_id)
+    record = append(transition, events.StepRetrying(step.attempt, error, at, lost), step.correlation_id)
+    if raised is not None:
+        transition.raised[record.sequence] = raised
     if at <= transition.now:
         transition.wake.add(ANY_STEP)
 

@@ -20,12 +20,20 @@ class EventRow:
     idempotency_key: str | None
 
 
+@dataclass(slots=True)
+class Note:
+    """What observers are told that no event says: ``facts`` by name."""
+
+    name: str
+    facts: dict[str, Any]
+    step: StepRow | None = None
+
+
 class Transition:
     """``now`` is the database's time, never earlier than the run's last event. Verbs fill the lists, ``write`` stores them."""
 
     __slots__ = (
         "_expected_wake",
-        "after_commit",
         "changed",
         "changed_steps",
         "changed_waits",
@@ -35,8 +43,10 @@ class Transition:
         "expected_sequence",
         "new_steps",
         "new_waits",
+        "notes",
         "now",
         "outbox",
+        "raised",
         "run",
         "run_changed",
         "wake",
@@ -62,8 +72,10 @@ class Transition:
         self.wake: set[str] = set()
         #: somebody may be waiting for what this transition writes
         self.changed: list[str] = []
-        #: signals to send once it is committed: (signal name, run)
-        self.after_commit: list[str] = []
+        #: what observers are told once it is committed, beside the events
+        self.notes: list[Note] = []
+        #: what was raised, by the sequence of the event that records it, where this process has caught it
+        self.raised: dict[int, BaseException] = {}
 
     @property
     def empty(self) -> bool:

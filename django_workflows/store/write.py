@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from django.db import transaction
 
-from .. import signals
 from ..models import Outbox
-from . import database, write_orm, write_sql
+from . import committed, database, write_orm, write_sql
 from .database import Execute
 from .transition import Transition
 
@@ -24,12 +22,12 @@ def write(transitions: Sequence[Transition]) -> None:
     write_rows(transitions)
     notify_others(transitions)
     for transition in transitions:
-        if transition.after_commit:
-            transaction.on_commit(partial(send_signals, [transition]), using=database.alias())
+        if committed.concerns(transition):
+            transaction.on_commit(partial(committed.report, [transition]), using=database.alias())
 
 
 def write_rows(transitions: Sequence[Transition], execute: Execute | None = None) -> None:
-    """Only store: the caller notifies and sends the signals when it has committed. ``execute``: its own way to the server."""
+    """Only store: the caller tells others and observers once it has committed. ``execute``: its own way to the server."""
     database.require_transaction()
     changed = [transition for transition in transitions if not transition.empty]
     if not changed:
@@ -59,10 +57,3 @@ def notify_others(transitions: Sequence[Transition], execute: Execute | None = N
     changed = [item for transition in transitions for item in transition.changed]
     if changed:
         database.notify(database.CHANGED, changed, through=execute)
-
-
-def send_signals(transitions: Sequence[Transition]) -> None:
-    for transition in transitions:
-        for name in transition.after_commit:
-            signal: Any = getattr(signals, name)
-            signal.send_robust(sender=None, run_id=transition.run.id, workflow=transition.run.workflow)

@@ -30,7 +30,7 @@ from .link.watchdog import Watchdog
 from .turn.adoption import settle_unheld
 from .turn.advancer import MIN_CLAIM, Advancer, ConnectionLostError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: seconds after which a worker surveys when a NOTIFY has brought it something: there may be steps to claim, too
 SOON = 0.05

@@ -26,7 +26,7 @@ from ..store.write import write
 from .link.watchdog import Watchdog
 from .process import WorkerProcess, install_signals
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: seconds for which a run is left alone when it has taken ``MAX_CRASHES`` processes down
 PARK_TIME = 60.0

@@ -30,7 +30,6 @@ NO_EVENT = {
     ("rest/errors.py", "run_cancelled"): "an error's code",
     ("rest/errors.py", "run_failed"): "an error's code",
     ("rest/errors.py", "step_failed"): "an error's code",
-    ("services/runs.py", "run_started"): "the name of a signal",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -196,3 +197,39 @@ def test_the_callers_signal_handlers_are_back_when_it_returns() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class TestTerminal:
+    """What the worker shows where the project has not configured logging."""
+
+    @pytest.fixture
+    def unconfigured(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
+        logger, step = logging.getLogger("django_workflows"), logging.getLogger("django_workflows.step")
+        monkeypatch.setattr(logger, "propagate", False)  # the root logger has the handlers of the tests
+        before = (logger.level, step.level)
+        yield logger
+        logger.handlers.clear()
+        logger.setLevel(before[0])
+        step.setLevel(before[1])
+
+    @pytest.mark.parametrize(
+        ("verbosity", "runs", "steps"),
+        [(1, logging.INFO, logging.INFO), (2, logging.INFO, logging.DEBUG), (3, logging.DEBUG, logging.DEBUG)],
+    )
+    def test_shows_runs_and_with_v_2_steps(
+        self, unconfigured: logging.Logger, verbosity: int, runs: int, steps: int
+    ) -> None:
+        worker._show_logs(verbosity)
+        assert len(unconfigured.handlers) == 1
+        levels = [logging.getLogger(f"django_workflows.{name}").getEffectiveLevel() for name in ("run", "step")]
+        assert levels == [runs, steps]
+
+    def test_leaves_a_project_that_has_configured_logging_alone(self, unconfigured: logging.Logger) -> None:
+        mine = logging.NullHandler()
+        unconfigured.addHandler(mine)
+        worker._show_logs(2)
+        assert unconfigured.handlers == [mine]
+
+    def test_adds_nothing_with_v_0(self, unconfigured: logging.Logger) -> None:
+        worker._show_logs(0)
+        assert unconfigured.handlers == []

@@ -69,14 +69,19 @@ def _banner(queues: tuple[str, ...] | None, options: argparse.Namespace) -> str:
 
 
 def _show_logs(verbosity: int) -> None:
-    """Let the worker's own log lines be seen where the project has not said what to do with them."""
+    """Show what the worker logs where the project has not said what to do with it: ends of runs and what went wrong.
+
+    Verbosity 2 adds the ends of steps, 3 everything; 0 leaves it to logging itself, which shows warnings and errors.
+    """
     logger = logging.getLogger("django_workflows")
     if logger.hasHandlers() or not verbosity:
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbosity > 2 else logging.INFO)
+    if verbosity == 2:
+        logging.getLogger("django_workflows.step").setLevel(logging.DEBUG)
 
 
 class CodeWatcher:

@@ -17,7 +17,7 @@ from ...store.write import write
 from .attempts import AlreadyRecorded, Attempt, Outcome, Released
 from .step_runtime import StepRuntime
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 
 class _LeaseLostError(Exception):

@@ -93,6 +93,8 @@ class Failed(Outcome):
     error: Encoded
     fatal: bool = False
     retry_after: timedelta | datetime | None = None
+    #: the exception itself, for observers
+    raised: BaseException | None = None
 
     @property
     def size(self) -> int:

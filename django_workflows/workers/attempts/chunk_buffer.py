@@ -21,7 +21,7 @@ from ...store.transactions import atomic
 from ...streams import writing
 from .attempts import Attempt
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: seconds between two transactions of one attempt's chunks
 LINGER = 0.02

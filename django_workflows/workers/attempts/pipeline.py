@@ -94,18 +94,20 @@ def classify(attempt: Attempt, error: BaseException) -> Outcome:
         return AlreadyRecorded(attempt)
     encoded = encode_error(error)
     if isinstance(error, FatalError | SerializationError):
-        return Failed(attempt, encoded, fatal=True)
+        return Failed(attempt, encoded, fatal=True, raised=error)
     if isinstance(error, RetryableError) and error.retry_after is not None:
         try:
-            return Failed(attempt, encoded, retry_after=durations.until(error.retry_after, clock.now()) - clock.now())
+            retry_after = durations.until(error.retry_after, clock.now()) - clock.now()
+            return Failed(attempt, encoded, retry_after=retry_after, raised=error)
         except (TypeError, ValueError) as invalid:
-            return Failed(attempt, encode_error(invalid), fatal=True)
-    return Failed(attempt, encoded)
+            return Failed(attempt, encode_error(invalid), fatal=True, raised=invalid)
+    return Failed(attempt, encoded, raised=error)
 
 
 def timed_out(attempt: Attempt) -> Failed:
     """The outcome of a ``def`` attempt that is past its deadline, while its function goes on."""
-    return Failed(attempt, encode_error(TimeoutError(f"The step did not return within {attempt.definition.timeout}.")))
+    error = TimeoutError(f"The step did not return within {attempt.definition.timeout}.")
+    return Failed(attempt, encode_error(error), raised=error)
 
 
 # --- connections of async code: all of its ORM runs on one thread ------------------------------------------------------

@@ -54,6 +54,18 @@ class StepRuntime(Runtime):
             cancelled=attempt.cancelled,
         )
 
+    def log_context(self) -> dict[str, Any]:
+        attempt = self._attempt
+        return {
+            "run_id": attempt.run_id,
+            "workflow": attempt.workflow_name,
+            "step": attempt.step.name,
+            "step_id": attempt.step.id,
+            "attempt": attempt.number,
+            "queue": attempt.step.queue,
+            "worker": attempt.worker_id,
+        }
+
     # --- writing under the lease -------------------------------------------------------------------------------------
 
     def _lock(self) -> Transition:

@@ -15,7 +15,7 @@ from .event_loop import EventLoopExecutor
 from .protocol import Executor, Turns
 from .threads import ThreadExecutor
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: seconds after which an attempt that waits for its turn is released, for any worker to take
 SLOT_WAIT_LIMIT = 0.25

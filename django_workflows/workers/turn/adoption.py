@@ -14,7 +14,7 @@ from ...store.write import write
 from ..attempts.attempts import Attempt, attempt_of
 from .advancer import Advancer
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 
 def settle_unheld(advancer: Advancer, unheld: Sequence[Running]) -> int:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 from ... import conf
 from ...engine import sandbox
-from ...store import claims, faults
+from ...store import claims, committed, faults
 from ...store.faults import Fault
-from ...store.write import send_signals
+from ...store.transition import Transition
 from ..attempts.attempts import AlreadyRecorded, Attempt, Outcome
 from ..link.connection import AdvancingConnection
 from .bodies import Bodies
@@ -161,16 +161,16 @@ class Advancer:
                 left = self._fenced.advance(works) if self.connection.is_postgresql else works
                 if left or limit or notified:
                     claimed = self._advance_locked(left, limit=limit, notified=notified)
-                committed = self._settlement.begin_and_notify()
+                done = self._settlement.begin_and_notify()
         except faults.DATABASE_ERRORS as error:
             self._put_back(works)
             raise self._lost(error) from error
         except BaseException:  # ours: whatever becomes of this process, what was reported must not be forgotten
             self._put_back(works)
             raise
-        if refused == self.refusals.count and (committed or limit):
-            self.refusals.note_answered(wrote=bool(committed))
-        send_signals(committed)  # receivers are user code: not on the advancing connection
+        if refused == self.refusals.count and (done or limit):
+            self.refusals.note_answered(wrote=bool(done))
+        committed.report(done)  # receivers are user code: not on the advancing connection
         return claimed
 
     def _advance_locked(self, works: Sequence[Work], *, limit: int, notified: Sequence[str]) -> int:
@@ -195,21 +195,23 @@ class Advancer:
                 return False
             try:
                 with self.connection.lent():
-                    return self._start_claimable(room)
+                    begun, done = self._start_claimable(room)
             except faults.DATABASE_ERRORS as error:
                 self._put_back([])
                 raise self._lost(error) from error
+            committed.report(done)
+            return begun
 
-    def _start_claimable(self, room: int) -> bool:
+    def _start_claimable(self, room: int) -> tuple[bool, list[Transition]]:
+        """Whether to look again, and what was committed."""
         try:
             hints = self._claimable(room)
             if hints:
                 self._locked.start_pending(hints)
         except faults.DATABASE_ERRORS as error:
-            return self._require_refusal(error).is_conflict
+            return self._require_refusal(error).is_conflict, []
         begun = bool(self._settlement.started)
-        self._settlement.begin_and_notify()
-        return begun
+        return begun, self._settlement.begin_and_notify()
 
     def _claimable(self, room: int) -> list[tuple[str, str]]:
         unstartable = self._locked.unstartable()

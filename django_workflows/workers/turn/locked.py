@@ -25,7 +25,7 @@ from .transition_steps import decide, record_arrivals, start_steps
 from .work import Work
 from .worker import Worker
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: tries of one run whose transaction PostgreSQL ended to break a deadlock
 _TRIES = 8
@@ -208,7 +208,7 @@ class Locked:
             parking.try_to_record(outcome)
         except Exception as error:  # noqa: BLE001 - judged by what it is
             if self._fault_of(error).kind is Kind.VALUE:
-                return Failed(outcome.attempt, encode_error(error), fatal=True)
+                return Failed(outcome.attempt, encode_error(error), fatal=True, raised=error)
         return outcome
 
     def _park(self, work: Work, error: Exception, fault: Fault) -> Fault | None:

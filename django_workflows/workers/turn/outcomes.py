@@ -28,7 +28,7 @@ def record_outcome(transition: Transition, outcome: Outcome) -> None:
         try:
             steps.complete_step(transition, step, require_size(outcome.output))
         except PayloadTooLargeError as error:
-            steps.fail_step(transition, step, encode_error(error))
+            steps.fail_step(transition, step, encode_error(error), error)
     elif isinstance(outcome, Failed):
         _fail_or_retry(transition, step, outcome)
     elif isinstance(outcome, Released):
@@ -64,13 +64,13 @@ def _fail_or_retry(transition: Transition, step: StepRow, outcome: Failed) -> No
     policy = outcome.attempt.definition.policy
     failures = step.failures + 1
     if outcome.fatal or policy.exhausted(failures) or transition.run.ended:
-        steps.fail_step(transition, step, outcome.error)
+        steps.fail_step(transition, step, outcome.error, outcome.raised)
         return
     if outcome.retry_after is None:
         retry_at = transition.now + policy.delay(failures, random.random)
     else:
         retry_at = _after(outcome.retry_after, transition.now)
-    steps.retry_step(transition, step, outcome.error, retry_at)
+    steps.retry_step(transition, step, outcome.error, retry_at, outcome.raised)
 
 
 def _after(retry_after: timedelta | datetime, now: datetime) -> datetime:

@@ -17,7 +17,7 @@ from ..attempts.attempts import Outcome
 from .outcomes import record_outcome
 from .work import Work
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 
 def repair(work: Work) -> bool:
@@ -25,7 +25,9 @@ def repair(work: Work) -> bool:
     with atomic():
         done = repair_run(work.run_id)
     if done:
-        logger.warning("Run %s was repaired from its log: %s.", work.run_id, "; ".join(done))
+        logger.warning(
+            "Run %s was repaired from its log: %s.", work.run_id, "; ".join(done), extra={"run_id": work.run_id}
+        )
     return bool(done)
 
 
@@ -36,7 +38,8 @@ def reason_of(work: Work, error: Exception, fault: Fault) -> str:
     if fault.will_pass:
         return f"The database refuses what the run has to write: {fault.sentence}"
     expected = isinstance(error, ReplayDivergenceError | CorruptedEventLogError)
-    logger.warning("Run %s cannot be advanced: %s", work.run_id, error, exc_info=not expected)
+    if not expected:  # the traceback; that the run is blocked, and why, is logged when that is committed
+        logger.error("Run %s cannot be advanced.", work.run_id, exc_info=error, extra={"run_id": work.run_id})
     return str(error) if expected else f"internal error: {type(error).__name__}: {error}"
 
 

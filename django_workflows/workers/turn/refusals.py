@@ -14,7 +14,7 @@ from ...store.faults import Fault
 from ...values import clock
 from .inbox import Inbox
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: results, and characters of them, that a worker keeps while they cannot be saved before it takes no more work
 MAX_KEPT = 1000

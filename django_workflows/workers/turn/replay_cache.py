@@ -68,7 +68,7 @@ class ReplayCache:
         self._watchdog.mark(work.run_id)
         try:
             if work.unseen[0].sequence == 1:
-                execution.replay(work.unseen)
+                execution.replay(work.unseen, seen=_seen_before(work))
             else:
                 for record in work.unseen:
                     execution.deliver(record)
@@ -121,6 +121,32 @@ class ReplayCache:
 def _is_current(body: Body, locked: Transition) -> bool:
     mine, run = body.entities.run, locked.run
     return mine.last_sequence == run.last_sequence and mine.last_event_at == run.last_event_at
+
+
+def _seen_before(work: Work) -> int:
+    """The last record of the log that an earlier body has most likely been fed with.
+
+    All but what came last and made the run due: arrivals that other transactions than advances write.
+    """
+    log, wake_at = work.unseen, work.transition.run.wake_at
+    if wake_at is None or log[-1].created_at < wake_at:
+        return log[-1].sequence
+    count = len(log)
+    while count and (log[count - 1].type in _FROM_OUTSIDE or log[count - 1].created_at == wake_at):
+        count -= 1
+    return count
+
+
+#: arrivals that no advance of the run writes
+_FROM_OUTSIDE = frozenset(
+    cls.type
+    for cls in (
+        events.HookReceived,
+        events.ChildCompleted,
+        events.ChildFailed,
+        events.RunCancelRequested,
+    )
+)
 
 
 def _continues(outdated: Body, log: Sequence[Record]) -> bool:

@@ -19,7 +19,7 @@ from .load import Load
 from .work import Work
 from .worker import Worker
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 
 class Settlement:
