@@ -205,10 +205,10 @@ class TestTerminal:
     @pytest.fixture
     def unconfigured(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
         logger, step = logging.getLogger("django_workflows"), logging.getLogger("django_workflows.step")
-        monkeypatch.setattr(logger, "propagate", False)  # the root logger has the handlers of the tests
+        monkeypatch.setattr(logger, "propagate", False)  # pytest has handlers on the root logger, and on such as this
+        monkeypatch.setattr(logger, "handlers", [])
         before = (logger.level, step.level)
         yield logger
-        logger.handlers.clear()
         logger.setLevel(before[0])
         step.setLevel(before[1])
 
