@@ -199,37 +199,43 @@ def test_the_callers_signal_handlers_are_back_when_it_returns() -> None:
             signal.signal(number, handler)
 
 
+@contextmanager
+def unconfigured() -> Iterator[logging.Logger]:
+    """The library's logger as in a project that says nothing of logging. A fixture would not do: pytest adds handlers
+    after it."""
+    logger, step = logging.getLogger("django_workflows"), logging.getLogger("django_workflows.step")
+    before = (logger.propagate, logger.handlers, logger.level, step.level)
+    logger.propagate, logger.handlers = False, []
+    try:
+        yield logger
+    finally:
+        logger.propagate, logger.handlers = before[:2]
+        logger.setLevel(before[2])
+        step.setLevel(before[3])
+
+
 class TestTerminal:
     """What the worker shows where the project has not configured logging."""
-
-    @pytest.fixture
-    def unconfigured(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
-        logger, step = logging.getLogger("django_workflows"), logging.getLogger("django_workflows.step")
-        monkeypatch.setattr(logger, "propagate", False)  # pytest has handlers on the root logger, and on such as this
-        monkeypatch.setattr(logger, "handlers", [])
-        before = (logger.level, step.level)
-        yield logger
-        logger.setLevel(before[0])
-        step.setLevel(before[1])
 
     @pytest.mark.parametrize(
         ("verbosity", "runs", "steps"),
         [(1, logging.INFO, logging.INFO), (2, logging.INFO, logging.DEBUG), (3, logging.DEBUG, logging.DEBUG)],
     )
-    def test_shows_runs_and_with_v_2_steps(
-        self, unconfigured: logging.Logger, verbosity: int, runs: int, steps: int
-    ) -> None:
-        worker._show_logs(verbosity)
-        assert len(unconfigured.handlers) == 1
-        levels = [logging.getLogger(f"django_workflows.{name}").getEffectiveLevel() for name in ("run", "step")]
-        assert levels == [runs, steps]
+    def test_shows_runs_and_with_v_2_steps(self, verbosity: int, runs: int, steps: int) -> None:
+        with unconfigured() as logger:
+            worker._show_logs(verbosity)
+            assert len(logger.handlers) == 1
+            levels = [logging.getLogger(f"django_workflows.{name}").getEffectiveLevel() for name in ("run", "step")]
+            assert levels == [runs, steps]
 
-    def test_leaves_a_project_that_has_configured_logging_alone(self, unconfigured: logging.Logger) -> None:
+    def test_leaves_a_project_that_has_configured_logging_alone(self) -> None:
         mine = logging.NullHandler()
-        unconfigured.addHandler(mine)
-        worker._show_logs(2)
-        assert unconfigured.handlers == [mine]
+        with unconfigured() as logger:
+            logger.addHandler(mine)
+            worker._show_logs(2)
+            assert logger.handlers == [mine]
 
-    def test_adds_nothing_with_v_0(self, unconfigured: logging.Logger) -> None:
-        worker._show_logs(0)
-        assert unconfigured.handlers == []
+    def test_adds_nothing_with_v_0(self) -> None:
+        with unconfigured() as logger:
+            worker._show_logs(0)
+            assert logger.handlers == []
