@@ -14,10 +14,10 @@ from django.http import HttpRequest
 from ..eventlog.statuses import RunStatus
 from ..inspection.counts import bounded
 from ..inspection.keyset import NEWEST_FIRST, Page
+from ..inspection.redaction import Redactor
 from ..inspection.waiting import summary, waits_of
 from ..models import Run
 from ..values import clock
-from .redaction import Redactor
 from .verbs import may_resume
 
 #: how many runs one action takes at most; each is named on its confirmation page
@@ -51,7 +51,7 @@ class RunChangeList(ChangeList):
         now = clock.now()
         reasons = waits_of(rows, now)
         quoting = [run for run in rows if run.blocked_reason or run.status == RunStatus.FAILED]
-        redact = Redactor(quoting, show=may_resume(request))
+        redact = Redactor([run.pk for run in quoting], show=may_resume(request))
         for run in rows:  # for the columns of the list; the ModelAdmin is shared by all requests
             run.wait_words = redact(summary(reasons[run.pk]))  # type: ignore[attr-defined]
             run.raw_error = redact.stored(run.raw_error)  # type: ignore[attr-defined]

@@ -9,12 +9,12 @@ from django.http import HttpRequest
 from django.utils.http import urlencode
 
 from ..inspection.overview import Overview, Recent, overview
+from ..inspection.redaction import Redactor
 from ..inspection.scale import percent
 from ..inspection.text import format_age, format_time, one_line, rough_age, short_name
 from ..models import Run
 from ..serialization.display import failure, read
 from ..values.durations import humanize
-from .redaction import Redactor
 from .rendering import GLYPHS, run_url
 from .site import admin_url
 from .verbs import may_resume
@@ -27,7 +27,7 @@ _HEIGHT = 120
 def overview_context(request: HttpRequest) -> dict[str, Any]:
     """The context of ``overview.html``."""
     found = overview()
-    redact = Redactor([*found.blocked, *found.failed], show=may_resume(request))
+    redact = Redactor([run.pk for run in (*found.blocked, *found.failed)], show=may_resume(request))
     return {
         "overview": found,
         "list_url": admin_url("run_changelist"),

@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from ..inspection.redaction import Redactor
 from ..inspection.search import find_runs
 from ..inspection.text import format_age, one_line, short_name
 from ..models import Event, Run
@@ -26,7 +27,6 @@ from ..values import clock
 from . import actions, filters, rendering, run_page
 from .changelist import RunChangeList
 from .overview_page import overview_context
-from .redaction import Redactor
 from .site import admin_url, on_site
 from .verbs import VERBS, may_resume
 
@@ -209,7 +209,7 @@ class RunAdmin(_ModelAdmin):
         if event is None:
             raise Http404
         raw = with_raw(rows, "data").values_list("raw_data", flat=True)[0]
-        text = Redactor([event.run], show=may_resume(request)).event(event.type, decrypted(raw) or "")
+        text = Redactor([event.run_id], show=may_resume(request)).event(event.type, decrypted(raw) or "")
         return _value(request, text)
 
     def value_view(self, request: HttpRequest, run_id: str, name: str) -> HttpResponse:
@@ -218,7 +218,7 @@ class RunAdmin(_ModelAdmin):
         run = run_page.load(run_id)
         if run is None or name not in ("input", "output", "error"):
             raise Http404
-        text = Redactor([run], show=may_resume(request)).stored(getattr(run, f"raw_{name}"))
+        text = Redactor([run.pk], show=may_resume(request)).stored(getattr(run, f"raw_{name}"))
         return _value(request, text or "")
 
     def act_view(self, request: HttpRequest, run_id: str, verb: str) -> HttpResponse:

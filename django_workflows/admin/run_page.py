@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from ..eventlog.events import TYPES, Tone
 from ..eventlog.statuses import TERMINAL_RUN
 from ..inspection.actions import available, open_hooks, open_waits
+from ..inspection.redaction import Redactor
 from ..inspection.text import format_age, mask_token, short_name
 from ..inspection.timeline import timeline
 from ..inspection.timeline_rows import rows_of
@@ -27,7 +28,6 @@ from ..serialization.columns import with_raw
 from ..serialization.display import Failure, failure, read, shown
 from ..values import clock
 from ..values.durations import humanize
-from .redaction import Redactor
 from .rendering import GLYPHS, run_url
 from .site import admin_url
 from .verbs import VERBS, may_dispose, may_resume
@@ -71,7 +71,7 @@ def version(run: Run, now: datetime) -> str:
 def live_context(request: HttpRequest, run: Run) -> dict[str, Any]:
     """The context of ``run_live.html``."""
     now = clock.now()
-    redact = Redactor([run], show=may_resume(request))
+    redact = Redactor([run.pk], show=may_resume(request))
     found = failure(read(redact.stored(run.raw_error)))  # type: ignore[attr-defined]
     active = run.status not in TERMINAL_RUN
     return {

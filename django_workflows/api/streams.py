@@ -10,7 +10,10 @@ from ..store import database
 from ..streams import reading
 from ..streams.pages import MAX_CHUNKS, Page
 
-__all__ = ["Page", "afollow", "follow", "read_page"]
+__all__ = ["Page", "afollow", "follow", "read_page", "release"]
+
+#: gives the caller's database connections back, as both ways of following do before they wait
+release = database.release_connections
 
 
 def read_page(run_id: str, name: str, start_index: int = 0, limit: int = MAX_CHUNKS) -> Page:

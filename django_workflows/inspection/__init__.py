@@ -7,7 +7,8 @@
     about a list     run_filter  conditions  ·  keyset  pages  ·  search  what a person means by a text
     about all        overview    statistics  ·  counts  exact or estimated  ·  workers  who lives, who serves what
                      health      what is stalled, with advice: ``workflows doctor``
-    for all          text        names, times, durations and tokens as people read them
+    for all          redaction   secret tokens hidden from those who may not use them
+                     text        names, times, durations and tokens as people read them
 
 Nothing here writes, and nothing decodes a payload into objects: a page has to open also where the class of a value is
 gone. Every query is bounded, so that an answer takes as long at 10^6 runs as at 10^3.

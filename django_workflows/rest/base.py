@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponseBase
@@ -18,11 +18,12 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from ..exceptions import RunNotFoundError
+from ..inspection.redaction import Redactor
 from ..models import Run
 from ..values.ids import new_id
 from . import errors, schemas
 from .pagination import CURSOR, PAGE_SIZE
-from .permissions import is_allowed, permissions_for
+from .permissions import has_model_permission, is_allowed, permissions_for
 from .queries import rows
 
 _ID_LENGTH = len(new_id("wrun"))
@@ -100,6 +101,19 @@ class ApiView(GenericAPIView[Any]):
 
     def get_exception_handler(self) -> Any:
         return errors.handle
+
+    def cap(self, sizes: Sequence[int]) -> list[Any]:
+        """The rows of the page that its bytes have room for. ``sizes``: of its rows, in their order."""
+        paginator: Any = self.paginator
+        rows: list[Any] = paginator.cap(sizes)
+        return rows
+
+    def redacted(self, data: Any, runs: Iterable[str] = ()) -> Any:
+        """What is shown, with secret tokens only for those who may use them. ``runs``: those that it is about."""
+        return self.redactor(runs).value(data)
+
+    def redactor(self, runs: Iterable[str] = ()) -> Redactor:
+        return Redactor(list(runs), show=has_model_permission(self.request.user, "resume_hook"))
 
     def get_run(self, run_id: str) -> Run:
         """The run that the URL names, if the caller may see it.

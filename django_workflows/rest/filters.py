@@ -21,6 +21,7 @@ PARAMETERS = [
     schemas.query("since", "Runs created at this time or later: ISO 8601 with an offset."),
     schemas.query("until", "Runs created before this time: ISO 8601 with an offset."),
 ]
+DATA_IF_ASKED = schemas.query("data", "`all` shows the payloads, too.", enum=["none", "all"])
 DATA = schemas.query("data", "`none` leaves the payloads out.", enum=["none", "all"])
 
 
@@ -39,9 +40,9 @@ def read_filter(given: QueryDict) -> RunFilter:
     )
 
 
-def wants_data(given: QueryDict) -> bool:
-    """Whether payloads are to be shown."""
-    text = given.get("data", "all")
+def wants_data(given: QueryDict, *, unless_asked: bool = True) -> bool:
+    """Whether payloads are to be shown; where the query does not say, ``unless_asked``."""
+    text = given.get("data", "all" if unless_asked else "none")
     if text not in ("none", "all"):
         raise _invalid("data", "It is `none` or `all`.")
     return text == "all"
@@ -91,4 +92,4 @@ def _invalid(name: str, sentence: str) -> ValidationError:
     return ValidationError({name: [sentence]})
 
 
-__all__ = ["DATA", "PARAMETERS", "read_filter", "read_index", "wants_data"]
+__all__ = ["DATA", "DATA_IF_ASKED", "PARAMETERS", "read_filter", "read_index", "wants_data"]

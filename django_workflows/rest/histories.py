@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.db.models import Model
+from django.db.models import Model, OuterRef, Subquery
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,7 +14,7 @@ from ..serialization.columns import with_raw
 from . import filters, serializers
 from .base import ApiView
 from .pagination import LogOrder
-from .queries import rows
+from .queries import rows, stored_bytes
 from .schemas import extend_schema
 
 _REFUSED = {400: serializers.ErrorAnswer, 403: serializers.ErrorAnswer, 404: serializers.ErrorAnswer}
@@ -35,9 +35,14 @@ class EventList(ApiView):
     def get(self, request: Request, run_id: str) -> Response:
         """The log of a run."""
         data = filters.wants_data(request.query_params)
-        events = rows(Event).filter(run_id=self.get_run(run_id).pk)
-        page = self.paginate_queryset(events if data else events.defer("data"))
-        return self.get_paginated_response(serializers.EventAnswer(page, many=True, context={"data": data}).data)
+        run = self.get_run(run_id)
+        events = rows(Event).filter(run_id=run.pk)
+        page: Any = self.paginate_queryset(events.defer("data").annotate(size=stored_bytes("data")))
+        if data:
+            kept = self.cap([event.size for event in page])
+            page = events.filter(sequence__in=[event.sequence for event in kept]).order_by("sequence")
+        shown = serializers.EventAnswer(page, many=True, context={"data": data}).data
+        return self.get_paginated_response(self.redacted(shown, [run.pk]))
 
 
 class EntityList(ApiView):
@@ -52,14 +57,19 @@ class EntityList(ApiView):
     def list(self, request: Request, run_id: str) -> Response:
         data = filters.wants_data(request.query_params)
         run = self.get_run(run_id)
-        created = rows(Event).filter(run_id=run.pk, type=self.creation).defer("data")
+        entities, payloads = rows(self.model).filter(run_id=run.pk), self.answer.payloads
+        its_own = entities.filter(correlation_id=OuterRef("correlation_id")).order_by()
+        size = Subquery(its_own.values(size=stored_bytes(*payloads)))
+        created = rows(Event).filter(run_id=run.pk, type=self.creation).defer("data").annotate(size=size)
         page: Any = self.paginate_queryset(created)
-        entities = rows(self.model).filter(run_id=run.pk, correlation_id__in=[event.correlation_id for event in page])
-        payloads = self.answer.payloads
+        if data:
+            page = self.cap([event.size or 0 for event in page])
+        entities = entities.filter(correlation_id__in=[event.correlation_id for event in page])
         entities = with_raw(entities, *payloads) if data else entities.defer(*payloads)
         by_name: dict[str, Any] = {entity.correlation_id: entity for entity in entities}  # type: ignore[attr-defined]
         found = [by_name[event.correlation_id] for event in page if event.correlation_id in by_name]
-        return self.get_paginated_response(self.answer(found, many=True, context={"data": data}).data)
+        shown = self.answer(found, many=True, context={"data": data}).data
+        return self.get_paginated_response(self.redacted(shown, [run.pk]))
 
 
 class StepList(EntityList):

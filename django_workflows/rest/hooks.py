@@ -58,7 +58,7 @@ class HookDetail(HookView):
     def get(self, request: Request, token: str) -> Response:
         """The active hook of a token."""
         hook = with_raw(rows(Hook), *serializers.HookAnswer.payloads).defer("options").get(pk=self.get_hook(token).pk)
-        return Response(serializers.HookAnswer(hook).data)
+        return Response(self.redacted(serializers.HookAnswer(hook).data, [hook.run_id]))
 
 
 class HookResume(HookView):
@@ -82,7 +82,7 @@ class HookResume(HookView):
         payload, key = given.validated_data["payload"], _idempotency_key(request)
         event = api.resume_hook(token, payload, idempotency_key=key, caller=caller_of(request))
         answer = serializers.EventAnswer(event, context={"data": self.may("view_run", hook.run)})
-        return Response(answer.data, status=202)
+        return Response(self.redacted(answer.data, [hook.run_id]), status=202)
 
 
 class HookDispose(HookView):

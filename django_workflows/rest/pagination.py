@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ from ..inspection.keyset import LOG_ORDER, NEWEST_FIRST, Order
 
 CURSOR, PAGE_SIZE = "cursor", "page_size"
 DEFAULT_SIZE, MAX_SIZE = 100, 500
+#: bytes of stored payloads in one page, beside those of the row that goes beyond
+MAX_BYTES = 16 * 1024 * 1024
 
 
 def _read_time(value: Any) -> datetime:
@@ -64,16 +67,32 @@ class KeysetPagination(BasePagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
         size = self._size(request)
-        backwards, position = self._decode(request.query_params.get(CURSOR))
-        page = self.order.page(queryset, size, position, backwards=backwards)
-        self.next_cursor = self._encode(False, page.rows[-1]) if page.rows and page.has_next else None
-        self.previous_cursor = self._encode(True, page.rows[0]) if page.rows and page.has_previous else None
-        return page.rows
+        self.backwards, position = self._decode(request.query_params.get(CURSOR))
+        self.page = self.order.page(queryset, size, position, backwards=self.backwards)
+        return self.page.rows
+
+    def cap(self, sizes: Sequence[int]) -> list[Any]:
+        """The rows of the page that its bytes have room for, at least one. ``sizes``: of the rows, in their order.
+
+        What is left out is on the page that follows; of a page that was read backwards, on the one before.
+        """
+        page, total, kept = self.page, 0, 0
+        for size in reversed(sizes) if self.backwards else sizes:
+            if total >= MAX_BYTES:
+                break
+            total, kept = total + size, kept + 1
+        if kept < len(page.rows):
+            if self.backwards:
+                self.page = replace(page, rows=page.rows[-kept:], has_previous=True)
+            else:
+                self.page = replace(page, rows=page.rows[:kept], has_next=True)
+        return self.page.rows
 
     def get_paginated_response(self, data: Any) -> Response:
-        return Response(
-            {"next": self._link(self.next_cursor), "previous": self._link(self.previous_cursor), "results": data}
-        )
+        page = self.page
+        following = self._encode(False, page.rows[-1]) if page.rows and page.has_next else None
+        previous = self._encode(True, page.rows[0]) if page.rows and page.has_previous else None
+        return Response({"next": self._link(following), "previous": self._link(previous), "results": data})
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         link = {"type": "string", "format": "uri", "nullable": True}

@@ -19,7 +19,7 @@ from . import filters, serializers
 from .base import ApiView
 from .pagination import NewestFirst
 from .permissions import caller_of, visible_runs
-from .queries import rows
+from .queries import rows, stored_bytes
 from .schemas import OpenApiResponse, extend_schema
 
 ERROR = serializers.ErrorAnswer
@@ -37,7 +37,7 @@ def show_run(run_id: str, *, data: bool = True) -> Any:
 
 def show_to_caller(view: ApiView, run: Run) -> Any:
     """The run as it is now, or only its id where the caller may act on it and not see it."""
-    return show_run(run.pk) if view.may("view_run", run) else {"id": run.pk}
+    return view.redacted(show_run(run.pk), [run.pk]) if view.may("view_run", run) else {"id": run.pk}
 
 
 class RunList(ApiView):
@@ -49,17 +49,27 @@ class RunList(ApiView):
 
     @extend_schema(
         operation_id="workflow_runs_list",
-        parameters=[*filters.PARAMETERS, filters.DATA],
+        parameters=[*filters.PARAMETERS, filters.DATA_IF_ASKED],
         responses={200: serializers.RunAnswer(many=True), **_REFUSED},
     )
     def get(self, request: Request) -> Response:
         """Runs, newest first."""
-        data = filters.wants_data(request.query_params)
+        data = filters.wants_data(request.query_params, unless_asked=False)
         runs = filters.read_filter(request.query_params).runs()
         found = visible_runs(request, self.get_permissions(), runs)
-        found = with_raw(found, *PAYLOADS) if data else found.defer(*PAYLOADS)
-        page = self.paginate_queryset(found)
-        return self.get_paginated_response(serializers.RunAnswer(page, many=True, context={"data": data}).data)
+        page: Any = self.paginate_queryset(found.defer(*PAYLOADS))
+        if data:
+            page = self.with_payloads(page)
+        shown = serializers.RunAnswer(page, many=True, context={"data": data}).data
+        return self.get_paginated_response(self.redacted(shown, [run.pk for run in page]))
+
+    def with_payloads(self, page: list[Run]) -> list[Any]:
+        """The runs of the page that its bytes have room for."""
+        runs = rows(Run).filter(pk__in=[run.pk for run in page])
+        sizes = dict(runs.values_list("pk", stored_bytes(*PAYLOADS)))
+        kept = self.cap([sizes.get(run.pk, 0) for run in page])
+        by_id = with_raw(runs, *PAYLOADS).in_bulk([run.pk for run in kept])
+        return [by_id[run.pk] for run in kept if run.pk in by_id]
 
 
 class RunDetail(ApiView):
@@ -76,7 +86,8 @@ class RunDetail(ApiView):
     def get(self, request: Request, run_id: str) -> Response:
         """One run."""
         run = self.get_run(run_id)
-        return Response(show_run(run.pk, data=filters.wants_data(request.query_params)))
+        shown = show_run(run.pk, data=filters.wants_data(request.query_params))
+        return Response(self.redacted(shown, [run.pk]))
 
 
 class RunStart(ApiView):

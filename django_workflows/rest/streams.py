@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.exceptions import NotFound
@@ -14,6 +15,7 @@ from rest_framework.response import Response
 
 from ..api import streams
 from ..exceptions import WorkflowError
+from ..inspection.redaction import Redactor
 from ..serialization.plain_json import to_json_text, to_json_value
 from . import errors, filters, serializers
 from .base import ApiView
@@ -75,9 +77,10 @@ class RunStream(ApiView):
         if not 0 < len(name) <= 255 or errors.printable(name) != name:
             raise NotFound("A stream's name has 1 to 255 characters.")
         if isinstance(request.accepted_renderer, EventStreamRenderer):
-            return _follow(request, run.pk, name, start_index)
+            return _follow(request, run.pk, name, start_index, self.redactor([run.pk]))
         page = streams.read_page(run.pk, name, start_index)
         results = [{"index": index, "value": to_json_value(text)} for index, text in page.chunks]
+        results = self.redacted(results, [run.pk])
         return Response({"results": results, "next_index": page.next_index, "done": page.done})
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -93,11 +96,12 @@ def _start_index(request: Request) -> int:
     return filters.read_index("start_index", request.query_params.get("start_index", "0"))
 
 
-def _follow(request: Request, run_id: str, name: str, start_index: int) -> HttpResponseBase:
+def _follow(request: Request, run_id: str, name: str, start_index: int, redact: Redactor) -> HttpResponseBase:
     if request.headers.get("Last-Event-ID") and _is_over(streams.read_page(run_id, name, start_index, 1)):
         return HttpResponse(status=204)  # tells an EventSource not to connect again
     under_asgi = isinstance(request._request, ASGIRequest)
-    lines: Any = _asend(run_id, name, start_index) if under_asgi else _send(run_id, name, start_index)
+    send: Any = _asend if under_asgi else _send
+    lines = send(run_id, name, start_index, redact)
     return StreamingHttpResponse(lines, content_type="text/event-stream", headers=_HEADERS)
 
 
@@ -105,20 +109,20 @@ def _is_over(page: streams.Page) -> bool:
     return page.done and not page.chunks
 
 
-def _send(run_id: str, name: str, start_index: int) -> Iterator[bytes]:
+def _send(run_id: str, name: str, start_index: int, redact: Redactor) -> Iterator[bytes]:
     yield _greeting()
     try:
         for page in streams.follow(run_id, name, start_index, KEEP_ALIVE):
-            yield _lines(page)
+            yield _lines(page, redact)
     except WorkflowError as error:
         yield _error(error)
 
 
-async def _asend(run_id: str, name: str, start_index: int) -> AsyncIterator[bytes]:
+async def _asend(run_id: str, name: str, start_index: int, redact: Redactor) -> AsyncIterator[bytes]:
     yield _greeting()
     try:
         async for page in streams.afollow(run_id, name, start_index, KEEP_ALIVE):
-            yield _lines(page)
+            yield await sync_to_async(_lines)(page, redact)
     except WorkflowError as error:
         yield _error(error)
 
@@ -128,13 +132,14 @@ def _greeting() -> bytes:
     return f"retry: {_RETRY}\n\n".encode()
 
 
-def _lines(page: streams.Page | None) -> bytes:
+def _lines(page: streams.Page | None, redact: Redactor) -> bytes:
     if page is None:
         return b": still here\n\n"
-    lines = [f"id: {index}\ndata: {to_json_text(text)}\n\n" for index, text in page.chunks]
+    lines = [f"id: {index}\ndata: {redact(to_json_text(text))}\n\n" for index, text in page.chunks]
+    streams.release()  # it may wait for hours for the next page
     if page.done:
         lines.append("event: end\ndata: {}\n\n")
-    return "".join(lines).encode("ascii")
+    return "".join(lines).encode()
 
 
 def _error(error: WorkflowError) -> bytes:

@@ -26,6 +26,15 @@ def webhook_url(token: str) -> str:
     return str(conf.settings.BASE_URL).rstrip("/") + path
 
 
+def webhook_prefix() -> str:
+    """What stands before the token in the path of every webhook, below the prefix of the site."""
+    try:
+        path = reverse(_ROUTE, args=["token"])
+    except NoReverseMatch:
+        return "/workflows/webhooks/"
+    return "/" + path.removeprefix(get_script_prefix()).removesuffix("token/")
+
+
 def is_included() -> bool:
     """Whether the project has included the URLs of webhooks."""
     try:

@@ -278,3 +278,24 @@ async def late_writer() -> str:
     except Exception as error:
         return type(error).__name__
     return "written"
+
+
+@workflow
+async def hook_of_secret_token() -> Any:
+    return await create_hook()
+
+
+@workflow
+async def tell(text: str) -> str:
+    await write_all(get_writable(), [text])
+    return text
+
+
+@workflow
+async def keep(text: str) -> None:
+    """Takes an argument."""
+
+
+@workflow
+async def echo_many(values: list[Any]) -> None:
+    await asyncio.gather(*map(echo, values))

@@ -11,7 +11,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.test import APIClient
 
 from django_workflows import RunHandle, api
-from django_workflows.models import Event, Run
+from django_workflows.models import Event, Hook, Run
 from django_workflows.rest import WorkflowPermissions
 from django_workflows.rest.permissions import has_model_permission
 from django_workflows.urls import urlpatterns
@@ -271,3 +271,37 @@ class TestIdempotencyKeys:
         settings.REST_FRAMEWORK = {"DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"]}
         assert self.start(client_of("anna", ""), 1).status_code == 201
         assert self.start(APIClient(), 1).status_code == 409
+
+
+class TestTokens:
+    """The token of a webhook is its whole secret: who may not resume hooks must not read it anywhere."""
+
+    ROUTES = ("", "events/", "steps/", "hooks/", "waits/", "streams/default/")
+
+    def test_a_run_that_was_given_the_webhook_of_another_shows_it_only_to_those_who_may_resume_hooks(self) -> None:
+        owner = flows.hook_of_secret_token.start()
+        work()
+        hook = Hook.objects.get(run_id=owner.id)
+        given = flows.tell.using(attributes={"callback": hook.token}).start(
+            f"https://h.example/workflows/webhooks/{hook.token}/ or {hook.token}"
+        )
+        work()
+        reader, resumer = client_of("reader", "view_run"), client_of("resumer", "view_run resume_hook")
+        seen = ""
+        for run in (owner, given):
+            for route in self.ROUTES:
+                for accept in ("application/json", "text/event-stream"):
+                    if accept == "application/json" or (route.startswith("streams") and run is given):
+                        url, headers = f"{ROOT}runs/{run.id}/{route}", {"Accept": accept}
+                        assert hook.token not in read(reader.get(url, headers=headers)), url
+                        seen += read(resumer.get(url, headers=headers))
+        assert hook.token not in read(reader.get(f"{ROOT}runs/?data=all"))
+        assert hook.token not in read(reader.get(f"{ROOT}hooks/{hook.token}/"))
+        assert seen.count(hook.token) >= 8
+
+
+def read(response: Any) -> str:
+    assert response.status_code == 200
+    if not response.streaming:
+        return str(response.content.decode())
+    return b"".join(response.streaming_content).decode()
