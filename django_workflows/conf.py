@@ -93,7 +93,7 @@ SETTINGS: dict[str, Setting] = {
         None, _optional(_count), "callers held for manual responses by one WSGI process; more get 503; None: no limit"
     ),
     "WEBHOOK_SECRETS": Setting({}, _secrets, "name -> secret(s) for create_webhook(verify=...)"),
-    "RETENTION": Setting(None, _optional(_seconds), "seconds that ended runs are kept; None: for ever"),
+    "RETENTION": Setting(90 * 86400.0, _optional(_seconds), "seconds that ended runs are kept; None: indefinitely"),
     "ENCRYPTION_KEYS": Setting([], _texts, "Fernet keys, newest first, that encrypt payloads at rest"),
     "CODE_VERSION": Setting(None, _optional(_text), "name of the deployed code; None: a hash of the workflow modules"),
     "API_PERMISSION_CLASSES": Setting([], _texts, "dotted paths of DRF permission classes for the REST API"),

@@ -11,7 +11,7 @@
     verbs          what may be done to a run: words, permission, the call of api
     actions        confirm (GET) and do (POST) a verb, for one run or many; resume and dispose hooks
     forms          why, and the payload for a hook     audit          a LogEntry for each action
-    redaction      hides tokens and seeds              rendering      pieces of HTML that pages share
+    rendering      pieces of HTML that pages share
     site           links lead to the admin site that was asked, of several
 
 Nothing is editable, addable or deletable by hand. :class:`RunsAboutMixin` is for a project's own ``ModelAdmin``.

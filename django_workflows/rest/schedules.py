@@ -128,7 +128,8 @@ class ScheduleView(ApiView):
 
     def answer(self, name: str, status: int = 200) -> Response:
         """The schedule as it is now, or only its name where the caller may not see it."""
-        return Response(show(name) if self.may("view_schedule") else {"name": name}, status=status)
+        shown = self.redacted(show(name)) if self.may("view_schedule") else {"name": name}
+        return Response(shown, status=status)
 
     def given(self, shape: type[Any], request: Request, **options: Any) -> dict[str, Any]:
         body = shape(data=request.data, **options)
