@@ -381,6 +381,19 @@ class TestBlockRun:
 
 
 class TestPrune:
+    def test_ended_runs_are_kept_for_90_days_unless_the_project_says_otherwise(self, settings: Any) -> None:
+        settings.DJANGO_WORKFLOWS = {}
+        usual = started_run()
+        with transition(usual) as t:
+            end(t)
+        row = run_row(usual)
+        assert row.expires_at - row.completed_at == timedelta(days=90)
+        settings.DJANGO_WORKFLOWS = {"RETENTION": None}
+        kept = started_run()
+        with transition(kept) as t:
+            end(t)
+        assert run_row(kept).expires_at is None
+
     def test_only_ended_runs_whose_time_has_come_are_removed(self, settings: Any) -> None:
         settings.DJANGO_WORKFLOWS = {"RETENTION": 0}
         gone, kept = started_run(), started_run()
