@@ -148,7 +148,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             start_new_session=True,  # Ctrl-C in the terminal is for the tests; they stop the server themselves
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509 (three system calls, no lock, no import)
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (three system calls, no lock, no import)
         )
 
     def _wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
@@ -210,7 +210,7 @@ def _reachable(tree: Path, package: Path, root: Path) -> Path:
     return copy
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """What the child runs before it becomes the server. It survives the change of user, which comes earlier."""
     if sys.platform != "linux":
         return None

@@ -41,6 +41,8 @@ def _database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": _database(os.environ.get("DATABASE_URL", "postgresql://"))}
+if _direct := os.environ.get("DIRECT_DATABASE_URL"):  # of workers whose DATABASE_URL leads through a pooler
+    DATABASES["direct"] = _database(_direct)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [

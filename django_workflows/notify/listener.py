@@ -24,6 +24,8 @@ SLOW_POLL = 1.0
 FAST_POLL = 0.02
 #: seconds after which a listener that nobody needs any more gives its connection back
 LINGER = 30.0
+#: seconds before a connection that turned out to lead through a pooler is tried again: the address may be another by then
+PROOF_INTERVAL = 30.0
 
 
 class Listener:
@@ -37,14 +39,17 @@ class Listener:
         self.ready = threading.Event()
         self._idle_since = time.monotonic()
         self._stopping = False
+        self._interrupt = threading.Event()
 
     def stop(self) -> None:
         """End the thread and close its connection."""
         self._stopping = True
+        self._interrupt.set()
         if (thread := self._thread) is not None:
             database.notify(database.CHANGED)  # wakes it
             thread.join(10)
         self._stopping = False
+        self._interrupt.clear()
 
     def subscribe(self, key: str, call: Callable[[], None]) -> None:
         with self._lock:
@@ -82,6 +87,10 @@ class Listener:
     def _listen_once(self) -> None:
         connection = listening_connection(self._alias)
         try:
+            if not is_direct(connection):
+                connection.close()  # LISTEN would stay on a session that others use, and hear nothing here
+                self._interrupt.wait(PROOF_INTERVAL)
+                return
             connection.execute(f"LISTEN {database.CHANGED}")
             self.ready.set()
             self._call_all()  # what was written before we listened
@@ -115,11 +124,21 @@ def listening_connection(alias: str) -> Any:
     import psycopg
 
     parameters = connections[alias].get_connection_params()
-    for name in ("cursor_factory", "context", "prepare_threshold"):
+    for name in ("cursor_factory", "context"):
         parameters.pop(name, None)
-    parameters.update(autocommit=True, application_name="workflows-listen", connect_timeout=5)
+    parameters.update(autocommit=True, application_name="workflows-listen", connect_timeout=5, prepare_threshold=None)
     parameters.update(keepalives=1, keepalives_idle=30, keepalives_interval=10, keepalives_count=3)
     return psycopg.connect(**parameters)
+
+
+def is_direct(connection: Any) -> bool:
+    """Whether this psycopg connection has a session of the server to itself.
+
+    Then session locks, LISTEN, session settings and prepared statements hold on it. The server names its process when the
+    connection is opened, for cancelling; whatever answers in its place, as PgBouncer does, names another one.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return bool(row[0] == connection.info.backend_pid)
 
 
 _listeners: dict[str, Listener] = {}

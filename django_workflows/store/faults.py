@@ -60,12 +60,18 @@ class Fault:
         """Whether a prepared statement is not there, is there already, or was planned for another table: prepare anew."""
         return self.code in _STALE_STATEMENTS
 
+    @property
+    def is_of_shared_session(self) -> bool:
+        """Whether a prepared statement is not where it was left: a pooler lends the session to others between two uses."""
+        return self.code in _SHARED_SESSION
+
 
 #: what ``except`` names to catch every error of the database; Django's InterfaceError is no DatabaseError
 DATABASE_ERRORS = (DatabaseError, InterfaceError)
 
 _CONFLICTS = frozenset({"40001", "40P01"})
-_STALE_STATEMENTS = frozenset({"26000", "42P05", "0A000"})
+_SHARED_SESSION = frozenset({"26000", "42P05"})
+_STALE_STATEMENTS = _SHARED_SESSION | {"0A000"}
 
 _GONE_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _GONE_CLASSES = frozenset({"08", "28", "3D"})  # 28, 3D: it was not even opened

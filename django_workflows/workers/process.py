@@ -146,7 +146,6 @@ class WorkerProcess:
             listening=self.doorbell.listening,
             skew=round(skew, 3),
         )
-        self.advancer.connection.prepare = self.doorbell.lock_trusted
         self._registered = True
         self.housekeeper.start()
         self._beat_at = time.monotonic() + conf.settings.HEARTBEAT_INTERVAL
@@ -316,9 +315,13 @@ class WorkerProcess:
         return logger.error("A round of the worker failed; it goes on.", exc_info=error)
 
     def _lose(self, error: Exception) -> None:
-        logger.warning(
-            "The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__
-        )
+        fault = faults.classify(error)
+        if fault.is_stale_statement:
+            logger.warning("The worker connects to the database anew: %s.", fault.sentence)
+        else:
+            logger.warning(
+                "The database is away (%s); the worker waits for it.", str(error).strip() or type(error).__name__
+            )
         self._lost_at = time.monotonic()
         self.advancer.disconnect()
         self.doorbell.check()  # it may live, and then its lock shows the others that this process does

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import pytest
 from django.db import DataError, OperationalError, connection
 
+from django_workflows.workers.link import connection as link
 from django_workflows.workers.link.connection import AdvancingConnection
 
 
 @pytest.fixture(params=[True, False], ids=["prepared", "through Django"])
 def advancing(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[AdvancingConnection]:
+    if not request.param:
+        request.getfixturevalue("monkeypatch").setattr(link, "is_direct", lambda connection: False)
     advancing = AdvancingConnection()
-    advancing.prepare = request.param
     with advancing.lent():
         yield advancing
     advancing.close()
@@ -42,7 +44,7 @@ def test_an_error_is_raised_by_the_answer_and_spoils_nothing(advancing: Advancin
 
 def test_a_connection_that_breaks_while_the_server_is_busy_is_noticed(advancing: AdvancingConnection) -> None:
     ((pid,),) = advancing.execute("SELECT pg_backend_pid() WHERE %s::bool", [True])
-    answer = advancing.send("SELECT pg_sleep(60) WHERE %s::bool", [True]) if advancing.prepare else None
+    answer = advancing.send("SELECT pg_sleep(60) WHERE %s::bool", [True]) if advancing.is_direct else None
     _end_session(pid)
     with pytest.raises(OperationalError):
         if answer is None:

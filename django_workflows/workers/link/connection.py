@@ -9,43 +9,65 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, connections, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ...store import database
+from ...notify.listener import is_direct
+from ...store import database, faults
 from ...store.database import Execute
 from ...store.transition import Transition
 
 if TYPE_CHECKING:
     from .prepared import PreparedStatements
 
-#: A cut network or a frozen process must not keep a run's lock; a turn must not wait long while it holds others.
-_SESSION = (
-    "SET idle_in_transaction_session_timeout = '15s'",
-    "SET client_connection_check_interval = '500ms'",
-    "SET lock_timeout = '300ms'",
-    # short statements with arrays: planning them anew, or compiling them, costs more than they do
-    "SET jit = off",
-    "SET plan_cache_mode = force_generic_plan",
+#: What a turn relies on. Behind a pooler it is set in each transaction: the session belongs to others, too.
+_SETTINGS = {
+    # a cut network or a frozen process must not keep a run's lock; a turn must not wait long while it holds others
+    "idle_in_transaction_session_timeout": "15s",
+    "lock_timeout": "300ms",
+    # short statements with arrays: compiling them costs more than they do
+    "jit": "off",
     # a plan made while a table is empty, and kept, would scan it when it has grown
-    "SET enable_seqscan = off",
+    "enable_seqscan": "off",
+}
+_SESSION_SETTINGS = {
+    **_SETTINGS,
+    "client_connection_check_interval": "500ms",
+    # nor are they planned anew each time
+    "plan_cache_mode": "force_generic_plan",
+}
+
+
+def _set(settings: dict[str, str], *, local: bool) -> str:
+    calls = [f"set_config('{name}', '{value}', {local})" for name, value in settings.items()]
+    return f"SELECT {', '.join(calls)}"
+
+
+_OF_THE_SESSION = (
+    _set(_SESSION_SETTINGS, local=False),
     # payloads are compressed four times per step; lz4, where the server has it, does it in a tenth of the time
     "SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)",
 )
-
+_OF_THE_TRANSACTION = _set(_SETTINGS, local=True)
 
 #: a cut network is noticed by the client, too, in well under a minute
 _NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
 
 
 class AdvancingConnection:
-    """A Django connection of its own, lent to the calling thread for a turn, with prepared statements beside it."""
+    """A Django connection of its own, lent to the calling thread for a turn, with prepared statements beside it.
+
+    Whether the server's session is its own is found out on the connection itself. If so, settings are made once and
+    statements are prepared; if not, as behind a pooler, settings are made in each transaction and nothing is prepared.
+    """
 
     def __init__(self) -> None:
         self._alias = database.alias()
         self._wrapper: BaseDatabaseWrapper | None = None
-        #: statements can be prepared: the connection is known to be direct
-        self.prepare = False
+        #: the server's session is ours alone
+        self.is_direct = False
+        #: it seemed so, and a prepared statement was not where we had left it
+        self._refuted = False
         self._statements: PreparedStatements | None = None
         #: the driver's connection that has our session settings
         self._opened: Any = None
@@ -70,7 +92,11 @@ class AdvancingConnection:
         if self._wrapper is None:
             wrapper = connections[self._alias].copy()
             if self.is_postgresql:
-                wrapper.settings_dict["OPTIONS"] = {**_NETWORK, **wrapper.settings_dict["OPTIONS"]}
+                options = {**_NETWORK, **wrapper.settings_dict["OPTIONS"]}
+                # a pool would give it to a step later, with our settings; psycopg must not prepare what we do not
+                options.update(pool=None, prepare_threshold=None)
+                wrapper.settings_dict["OPTIONS"] = options
+                wrapper.execute_wrappers.append(self._with_settings)
             wrapper.inc_thread_sharing()
             self._wrapper = wrapper
         wrapper = self._wrapper
@@ -78,13 +104,29 @@ class AdvancingConnection:
             self.close()
             self._statements = None
             wrapper.ensure_connection()
-            self._opened = wrapper.connection
             if self.is_postgresql:
-                with wrapper.cursor() as cursor:
-                    for statement in _SESSION:
-                        cursor.execute(statement)
-                self._calibrate(wrapper)
+                self._set_up(wrapper)
+            self._opened = wrapper.connection
         return wrapper
+
+    def _set_up(self, wrapper: BaseDatabaseWrapper) -> None:
+        with wrapper.wrap_database_errors:
+            self.is_direct = not self._refuted and is_direct(wrapper.connection)
+        with wrapper.cursor() as cursor:
+            for statement in _OF_THE_SESSION if self.is_direct else ():
+                cursor.execute(statement)
+        self._calibrate(wrapper)
+
+    def _with_settings(self, execute: Any, text: str, values: Any, many: bool, context: dict[str, Any]) -> Any:
+        """Around every statement that goes through Django: the first of a transaction is preceded by our settings."""
+        wrapper = context["connection"]
+        if not self.is_direct and wrapper.in_atomic_block:
+            from psycopg.pq import TransactionStatus  # SQLite does without
+
+            if wrapper.connection.info.transaction_status == TransactionStatus.IDLE:
+                with wrapper.wrap_database_errors:
+                    context["cursor"].cursor.execute(_OF_THE_TRANSACTION)
+        return execute(text, values, many, context)
 
     def close(self) -> None:
         """After an error of the connection, and at the end."""
@@ -97,12 +139,19 @@ class AdvancingConnection:
             self._wrapper.needs_rollback = False
 
     def execute(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Run one statement on the open connection; prepared, where the connection is known to be direct."""
-        assert self._wrapper is not None
-        if self.prepare:
-            return self._prepared().execute(text, values)
+        """Run one statement on the open connection; prepared, where that is direct."""
+        if self.is_direct:
+            with self._doubted():
+                return self._prepared().execute(text, values)
         self._require_usable()
-        with self._wrapper.cursor() as cursor:
+        assert self._wrapper is not None
+        if not self.is_postgresql or self._wrapper.in_atomic_block:
+            return self._execute(self._wrapper, text, values)
+        with transaction.atomic(using=self._alias):  # our settings need one
+            return self._execute(self._wrapper, text, values)
+
+    def _execute(self, wrapper: BaseDatabaseWrapper, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with wrapper.cursor() as cursor:
             cursor.execute(text, values)
             return cursor.fetchall() if cursor.description else []
 
@@ -111,11 +160,29 @@ class AdvancingConnection:
 
         Where statements cannot be prepared, it is run when the answer is called for.
         """
-        if self.prepare:
+        if not self.is_direct:
+            return partial(self.execute, text, values)
+        with self._doubted():
             statements = self._prepared()
             statements.send(text, values)
-            return statements.receive
-        return partial(self.execute, text, values)
+        return partial(self._receive, statements)
+
+    def _receive(self, statements: PreparedStatements) -> list[tuple[Any, ...]]:
+        with self._doubted():
+            return statements.receive()
+
+    @contextmanager
+    def _doubted(self) -> Iterator[None]:
+        """A prepared statement that is missing, or is there already, shows that others use the session, too.
+
+        From then on nothing is prepared: the error ends the turn, and its work is done again on a new connection.
+        """
+        try:
+            yield
+        except DatabaseError as error:
+            if faults.classify(error).is_of_shared_session:
+                self._refuted, self.is_direct = True, False
+            raise
 
     def _prepared(self) -> PreparedStatements:
         self._require_usable()

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import OperationalError, connections
 
 from ... import conf
-from ...notify.listener import listening_connection
+from ...notify.listener import PROOF_INTERVAL, is_direct, listening_connection
 from ...store import database
 
 #: seconds between two reads of SQLite's counter of changes
@@ -37,16 +37,21 @@ class Doorbell:
         self.lock_trusted = False
         self.listening = False
         self._retry_at = 0.0
+        #: when a connection that led through a pooler is tried again
+        self._proof_at = 0.0
         self._heard: list[str] = []
         self._data_version = -1
 
     def open(self) -> None:
         """Connect, take a lock, prove it from a second connection, and listen.
 
+        Behind a pooler nothing of it would hold: then no connection is kept, the heartbeat shows that this process lives,
+        and it polls. The next try is made after :data:`PROOF_INTERVAL`.
+
         Raises:
             django.db.OperationalError: the database is away.
         """
-        if not self._wanted or self._connection is not None:
+        if not self._wanted or self._connection is not None or time.monotonic() < self._proof_at:
             return
         import psycopg
 
@@ -58,6 +63,10 @@ class Doorbell:
 
     def _open(self) -> None:
         self._connection = listening_connection(self._alias)
+        if not is_direct(self._connection):
+            self.close()
+            self._proof_at = time.monotonic() + PROOF_INTERVAL
+            return
         # A new key each time: after a cut network the server may keep the old session, and its lock, for a while.
         self.lock_key = secrets.randbits(62)
         self._connection.execute("SELECT pg_advisory_lock(%s)", [self.lock_key])
@@ -67,7 +76,7 @@ class Doorbell:
             self._connection.execute(f"LISTEN {database.WORK}")
 
     def _prove_lock(self) -> bool:
-        """A second session must not get the lock. Behind a transaction pooler it would."""
+        """A second session must not get the lock. Where locks are only a matter of form, it would."""
         probe = listening_connection(self._alias)
         try:
             (got,) = probe.execute("SELECT pg_try_advisory_lock(%s)", [self.lock_key]).fetchone()
@@ -160,8 +169,7 @@ class Doorbell:
             self.open()
         except Exception:  # noqa: BLE001 - whatever it is, the next second tries again
             self.close()
-            return False
-        return True
+        return self._connection is not None
 
     def close(self) -> None:
         if self._connection is not None:
