@@ -142,20 +142,24 @@ def is_direct(connection: Any) -> bool:
 
 
 _listeners: dict[str, Listener] = {}
-_listeners_pid = os.getpid()
 _listeners_lock = threading.Lock()
+
+
+def _forget() -> None:
+    """In a forked child: threads do not survive a fork, and another thread may have held the lock."""
+    global _listeners, _listeners_lock
+    _listeners, _listeners_lock = {}, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _listener() -> Listener | None:
     """The process's listener; None where the database cannot ring."""
-    global _listeners_pid
     if not database.is_postgresql() or not conf.settings.LISTEN:
         return None
     alias = conf.settings.LISTEN_DATABASE or database.alias()
     with _listeners_lock:
-        if _listeners_pid != os.getpid():  # threads do not survive a fork
-            _listeners.clear()
-            _listeners_pid = os.getpid()
         if alias not in _listeners:
             _listeners[alias] = Listener(alias)
         return _listeners[alias]
@@ -170,7 +174,7 @@ def is_listening() -> bool:
 def close_listeners() -> None:
     """Give the listening connections of this process back; they come back when somebody waits again."""
     with _listeners_lock:
-        listeners = list(_listeners.values()) if _listeners_pid == os.getpid() else []
+        listeners = list(_listeners.values())
     for listener in listeners:
         listener.stop()
 

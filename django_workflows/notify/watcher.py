@@ -177,14 +177,19 @@ class Watcher:
 
 
 _the_watcher = Watcher()
-_pid = os.getpid()
+
+
+def _forget() -> None:
+    """In a forked child: threads do not survive a fork."""
+    global _the_watcher
+    _the_watcher = Watcher()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def process_watcher() -> Watcher:
-    """The process's watcher. Threads do not survive a fork."""
-    global _the_watcher, _pid
-    if _pid != os.getpid():
-        _the_watcher, _pid = Watcher(), os.getpid()
+    """The process's watcher."""
     return _the_watcher
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -71,6 +72,15 @@ class _Busy(drf.APIException):
 
 _held = 0
 _held_lock = threading.Lock()
+
+
+def _forget() -> None:
+    """In a forked child: no caller is held, and another thread may have held the lock."""
+    global _held, _held_lock
+    _held, _held_lock = 0, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _take_place(request: HttpRequest, token: str) -> bool:

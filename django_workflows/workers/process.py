@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connections
 
@@ -101,6 +102,10 @@ class WorkerProcess:
         """Stop claiming, let running steps finish or release them, end. Safe from a signal handler."""
         self.stopping.set()
         self.doorbell.ring()
+
+    def sessions(self) -> list[Any]:
+        """The psycopg connections that Django does not know."""
+        return [self.doorbell.connection]
 
     def wake(self) -> None:
         self.doorbell.ring()

@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from django.db import connections
-
 from .. import conf
 from ..services import runs
 from ..store import claims, faults, locking
 from ..store.code_version import code_version
 from ..store.transactions import atomic
 from ..store.write import write
+from .link import forks
 from .link.watchdog import Watchdog
 from .process import WorkerProcess, install_signals
 
@@ -79,7 +78,6 @@ class Supervisor:
 
     def run(self) -> int:
         """Returns the exit code when all processes have ended. The caller's signal handlers are back then."""
-        connections.close_all()
         before = [signal.signal(number, self._stop) for number in _STOPS]
         try:
             return self._supervise()
@@ -121,7 +119,7 @@ class Supervisor:
     # --- children ----------------------------------------------------------------------------------------------------
 
     def _fork(self) -> None:
-        connections.close_all()
+        forks.close_connections()
         watchdog = Watchdog()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # until the child has handlers of its own
         if self._stopping:  # a child that is born after the order to stop would not hear of it
@@ -197,7 +195,7 @@ class Supervisor:
             except faults.DATABASE_ERRORS:
                 left.append((run_id, reason, pause))
         if self._to_park:
-            connections.close_all()
+            forks.close_connections()
         self._to_park = left
 
 
@@ -226,6 +224,7 @@ def _become_worker(options: WorkerOptions, watchdog: Watchdog, lifeline: int) ->
     """The child's whole life; never returns."""
     code = 1
     try:
+        forks.forget_connections()  # of a thread of the project's, say
         _die_with_parent(lifeline)
         process = WorkerProcess(
             queues=options.queues,
@@ -235,6 +234,7 @@ def _become_worker(options: WorkerOptions, watchdog: Watchdog, lifeline: int) ->
             watchdog=watchdog,
         )
         install_signals(process.stop)
+        forks.install(process.sessions)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         process.run()
         code = 0

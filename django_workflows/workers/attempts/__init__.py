@@ -7,6 +7,7 @@
     atomic        the same where the step and its end are one transaction
     step_runtime  what user code may ask meanwhile: metadata, streams, attributes, answers to webhooks
     chunk_buffer  chunks of streams, gathered for a moment and saved before the step's end
+    forked        the end of a process that a step has forked
     slots         how many attempts a worker begins at a time
 
 Everything that an attempt writes carries its lease, the worker's id and the attempt's number, and is refused when that is

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from ...values import clock, durations
 from .atomic import run_atomic
 from .attempts import AlreadyRecorded, Attempt, Completed, Failed, Outcome, Released
 from .chunk_buffer import ChunksNotSavedError
+from .forked import end_child
 from .step_runtime import StepRuntime
 
 #: seconds before a step is tried again whose result could not be saved: the database is away, or full
@@ -60,7 +62,12 @@ def _bound(runtime: StepRuntime, fn: Callable[..., Any], arguments: dict[str, An
 
     def call() -> Any:
         RUNTIME.set(runtime)
-        return fn(*arguments["args"], **arguments["kwargs"])
+        process = os.getpid()
+        try:
+            return fn(*arguments["args"], **arguments["kwargs"])
+        finally:
+            if os.getpid() != process:  # the function has forked, and this is the child
+                end_child()
 
     return lambda: contextvars.Context().run(call)
 
@@ -74,8 +81,13 @@ async def arun_attempt(attempt: Attempt) -> Outcome:
         arguments = loads(attempt.step.input)
         RUNTIME.set(runtime)
         timeout = attempt.definition.timeout
-        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
-            value = await attempt.definition.fn(*arguments["args"], **arguments["kwargs"])
+        process = os.getpid()
+        try:
+            async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+                value = await attempt.definition.fn(*arguments["args"], **arguments["kwargs"])
+        finally:
+            if os.getpid() != process:
+                end_child()
         output = dumps(value)
         await runtime.aflush()
         return Completed(attempt, output)

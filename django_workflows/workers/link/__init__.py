@@ -7,5 +7,7 @@
 
     main loop ◀── doorbell   LISTEN, and the advisory lock that shows others that this process lives
 
+    children ◀── forks   what a process closes before it forks, and what a child of it forgets
+
     supervisor ◀── watchdog   shared memory: in which run a body computes, and since when
 """

@@ -28,7 +28,8 @@ class Doorbell:
     def __init__(self) -> None:
         self._alias = conf.settings.LISTEN_DATABASE or database.alias()
         self._wanted = database.is_postgresql()
-        self._connection: Any = None
+        #: psycopg's own, or None
+        self.connection: Any = None
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -51,7 +52,7 @@ class Doorbell:
         Raises:
             django.db.OperationalError: the database is away.
         """
-        if not self._wanted or self._connection is not None or time.monotonic() < self._proof_at:
+        if not self._wanted or self.connection is not None or time.monotonic() < self._proof_at:
             return
         import psycopg
 
@@ -62,18 +63,18 @@ class Doorbell:
             raise OperationalError(str(error)) from error
 
     def _open(self) -> None:
-        self._connection = listening_connection(self._alias)
-        if not is_direct(self._connection):
+        self.connection = listening_connection(self._alias)
+        if not is_direct(self.connection):
             self.close()
             self._proof_at = time.monotonic() + PROOF_INTERVAL
             return
         # A new key each time: after a cut network the server may keep the old session, and its lock, for a while.
         self.lock_key = secrets.randbits(62)
-        self._connection.execute("SELECT pg_advisory_lock(%s)", [self.lock_key])
+        self.connection.execute("SELECT pg_advisory_lock(%s)", [self.lock_key])
         self.lock_trusted = self._prove_lock()
         self.listening = bool(conf.settings.LISTEN) and self.lock_trusted
         if conf.settings.LISTEN:
-            self._connection.execute(f"LISTEN {database.WORK}")
+            self.connection.execute(f"LISTEN {database.WORK}")
 
     def _prove_lock(self) -> bool:
         """A second session must not get the lock. Where locks are only a matter of form, it would."""
@@ -136,10 +137,10 @@ class Doorbell:
     def _socket(self) -> int | None:
         import psycopg
 
-        if self._connection is None:
+        if self.connection is None:
             return None
         try:
-            return int(self._connection.fileno())
+            return int(self.connection.fileno())
         except psycopg.Error:
             self.close()
             return None
@@ -148,7 +149,7 @@ class Doorbell:
         import psycopg
 
         try:
-            for notice in self._connection.notifies(timeout=0):
+            for notice in self.connection.notifies(timeout=0):
                 self._heard.append(notice.payload)
         except psycopg.Error:
             self.close()
@@ -162,18 +163,18 @@ class Doorbell:
 
     def keep_open(self) -> bool:
         """Connect again after a loss, at most once a second. True: the lock is a new one, to be written into the worker's row."""
-        if not self._wanted or self._connection is not None or time.monotonic() < self._retry_at:
+        if not self._wanted or self.connection is not None or time.monotonic() < self._retry_at:
             return False
         self._retry_at = time.monotonic() + 1.0
         try:
             self.open()
         except Exception:  # noqa: BLE001 - whatever it is, the next second tries again
             self.close()
-        return self._connection is not None
+        return self.connection is not None
 
     def close(self) -> None:
-        if self._connection is not None:
+        if self.connection is not None:
             with suppress(Exception):
-                self._connection.close()
-        self._connection = None
+                self.connection.close()
+        self.connection = None
         self.lock_trusted = self.listening = False
