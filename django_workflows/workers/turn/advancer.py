@@ -153,6 +153,7 @@ class Advancer:
     # --- the turn ----------------------------------------------------------------------------------------------------
 
     def _take_turn(self, *, claim: bool, notified: Sequence[str] = ()) -> int:
+        claim = claim and self.refusals.may_claim  # before what waits to be saved is taken out of the inbox
         works = self.inbox.gather(self.bodies, self.connection.now(), self.worker.slots.free)
         claimed, refused = 0, self.refusals.count
         limit = self.claim_limit if claim else 0
