@@ -7,7 +7,7 @@ The admin, REST and the commands enter through here as well; each use case stand
     webhooks    an HTTP request in, its answer out      streams     pages of chunks, for doors that pass them on
     schedules   create, find, pause, trigger, backfill  recovery    repair, retry, fork, export, import
     upkeep      prune, erase                            inspection  diagnose, verify
-    deploys     the lock file
+    deploys     the lock file                           availability  is the database away?
 
 What writes joins the caller's ``transaction.atomic()``: it commits or rolls back with the caller's own writes. The
 verbs of ``upkeep`` go through many runs and commit run by run, or batch by batch.

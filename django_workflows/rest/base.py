@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
-from django.http import HttpRequest, HttpResponseBase
+from django.core.signals import got_request_exception
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -15,6 +17,7 @@ from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from ..exceptions import RunNotFoundError
@@ -25,6 +28,8 @@ from . import errors, schemas
 from .pagination import CURSOR, PAGE_SIZE
 from .permissions import has_model_permission, is_allowed, permissions_for
 from .queries import rows
+
+logger = logging.getLogger(__name__)
 
 _ID_LENGTH = len(new_id("wrun"))
 
@@ -102,6 +107,13 @@ class ApiView(GenericAPIView[Any]):
     def get_exception_handler(self) -> Any:
         return errors.handle
 
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        if response.status_code == errors.Unavailable.status_code:  # a page with forms would ask the database again
+            self.request.accepted_renderer = JSONRenderer()
+            self.request.accepted_media_type = JSONRenderer.media_type
+        return response
+
     def cap(self, sizes: Sequence[int]) -> list[Any]:
         """The rows of the page that its bytes have room for. ``sizes``: of its rows, in their order."""
         paginator: Any = self.paginator
@@ -136,6 +148,17 @@ def require_known(given: Iterable[str], known: Collection[Any]) -> None:
     if unknown:
         sentence = f"Known here: {', '.join(sorted(map(str, known)))}." if known else "Nothing can be given here."
         raise ValidationError({errors.printable(name[:100]): [sentence] for name in unknown[:10]})
+
+
+def contain(error: Exception, request: HttpRequest) -> HttpResponseBase:
+    """The answer to a fault of ours where the path holds a token: Django's own log of it would show the path.
+
+    To be called while the error is handled.
+    """
+    logger.error("%s at a route whose path holds a token.", type(error).__name__, exc_info=error)
+    got_request_exception.send(sender=None, request=request)
+    detail = "The server has failed; its log says more."
+    return hide_from_log(JsonResponse({"code": "internal", "detail": detail}, status=500))
 
 
 def hide_from_log(response: HttpResponseBase) -> HttpResponseBase:

@@ -13,6 +13,7 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from ..api.availability import RETRY_AFTER, is_unavailable
 from ..exceptions import HookPayloadError, WorkflowError
 
 #: by the error's ``code``. A code that is not here, a project's own, is a conflict: the request fits no state we know.
@@ -92,7 +93,18 @@ def _as_drf(error: Exception) -> drf.APIException | None:
         return TooLarge()
     if isinstance(error, SuspiciousOperation | MultiPartParserError | UnreadablePostError):
         return drf.ParseError()
+    if is_unavailable(error):
+        return Unavailable()
     return None
+
+
+class Unavailable(drf.APIException):
+    """The database is away, or refuses."""
+
+    status_code = 503
+    default_detail = "The database is not available. Nothing was changed, or the change is in doubt: try again later."
+    default_code = "unavailable"
+    wait = RETRY_AFTER - 1  # as DRF's throttles have it, without the second that is added
 
 
 class TooLarge(drf.APIException):

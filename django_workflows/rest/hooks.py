@@ -16,7 +16,7 @@ from ..models import Hook
 from ..serialization.columns import with_raw
 from ..values.ids import validate_token
 from . import serializers
-from .base import ApiView, hide_from_log
+from .base import ApiView, contain, hide_from_log
 from .permissions import caller_of
 from .queries import rows
 from .schemas import extend_schema, header
@@ -32,7 +32,10 @@ class HookView(ApiView):
     queryset = Hook.objects.none()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return hide_from_log(super().dispatch(request, *args, **kwargs))
+        try:
+            return hide_from_log(super().dispatch(request, *args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - it is logged there, without the path
+            return contain(error, request)
 
     def get_hook(self, token: str) -> Hook:
         """The active hook of this token, if the caller may see its run.

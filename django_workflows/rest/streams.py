@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..api import streams
+from ..api.availability import is_unavailable
 from ..exceptions import WorkflowError
 from ..inspection.redaction import Redactor
 from ..serialization.plain_json import to_json_text, to_json_value
@@ -114,7 +115,7 @@ def _send(run_id: str, name: str, start_index: int, redact: Redactor) -> Iterato
     try:
         for page in streams.follow(run_id, name, start_index, KEEP_ALIVE):
             yield _lines(page, redact)
-    except WorkflowError as error:
+    except Exception as error:  # noqa: BLE001 - what is no answer to the reader is raised there
         yield _error(error)
 
 
@@ -123,7 +124,7 @@ async def _asend(run_id: str, name: str, start_index: int, redact: Redactor) -> 
     try:
         async for page in streams.afollow(run_id, name, start_index, KEEP_ALIVE):
             yield await sync_to_async(_lines)(page, redact)
-    except WorkflowError as error:
+    except Exception as error:  # noqa: BLE001 - what is no answer to the reader is raised there
         yield _error(error)
 
 
@@ -142,6 +143,12 @@ def _lines(page: streams.Page | None, redact: Redactor) -> bytes:
     return "".join(lines).encode()
 
 
-def _error(error: WorkflowError) -> bytes:
-    """The run was pruned while it was followed."""
-    return f'event: error\ndata: {{"code": "{error.code}"}}\n\n'.encode()
+def _error(error: Exception) -> bytes:
+    """The run was pruned while it was followed, or the database is away: the reader may connect again."""
+    if isinstance(error, WorkflowError):
+        code = error.code
+    elif is_unavailable(error):
+        code = errors.Unavailable.default_code
+    else:
+        raise error
+    return f'event: error\ndata: {{"code": "{code}"}}\n\n'.encode()

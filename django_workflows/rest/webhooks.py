@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.http.request import RawPostDataException
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions as drf
@@ -26,7 +26,7 @@ from ..authoring.http import Headers, WebhookRequest, WebhookResponse
 from ..exceptions import HookNotFoundError, PayloadTooLargeError, WorkflowError
 from ..values.ids import validate_token
 from . import errors
-from .base import hide_from_log
+from .base import contain, hide_from_log
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _leave_place() -> None:
         _held -= 1
 
 
-async def webhook(request: HttpRequest, token: str) -> HttpResponse:
+async def webhook(request: HttpRequest, token: str) -> HttpResponseBase:
     """Deliver the request to the webhook of this token; HEAD and OPTIONS are answered without a delivery.
 
     One view for both kinds of server: under WSGI Django runs it in the request's thread.
@@ -117,9 +117,10 @@ async def webhook(request: HttpRequest, token: str) -> HttpResponse:
             response = await _deliver(request, token)
     except WorkflowError as error:
         response = JsonResponse(errors.body_of(error), status=errors.status_of(error))
-    except drf.APIException as error:
+    except Exception as error:  # noqa: BLE001 - it is logged there, without the path
         refused = errors.handle(error, {})
-        assert refused is not None
+        if refused is None:
+            return contain(error, request)
         response = JsonResponse(refused.data, status=refused.status_code)
         if refused.has_header("Retry-After"):
             response["Retry-After"] = refused["Retry-After"]
