@@ -115,6 +115,14 @@ class StepFailedError(WorkflowError):
         self.step_name, self.error_type, self.message, self.traceback = step_name, error_type, message, traceback
 
 
+class StepTimeoutError(WorkflowError, TimeoutError):
+    """An attempt took longer than its step's ``timeout``. ``step``: its full name; ``limit``; ``attempt``: its number."""
+
+    def __init__(self, step: str, limit: timedelta, attempt: int) -> None:
+        super().__init__(f"Attempt {attempt} of step {step} did not end within {limit.total_seconds():g} s.")
+        self.step, self.limit, self.attempt = step, limit, attempt
+
+
 class SerializationError(WorkflowError):
     """A value cannot be written as tagged JSON. ``path`` says where in the value: ``args[0].items[3]``."""
 

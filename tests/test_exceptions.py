@@ -18,6 +18,7 @@ CODES = [
     "run_cancelled",
     "run_timeout",
     "step_failed",
+    "step_timeout",
     "serialization",
     "payload_too_large",
     "workflow_sandbox",

@@ -124,6 +124,10 @@ class Worker(models.Model):
     listening = models.BooleanField(default=False)
     #: the worker's wall clock minus the database's, in seconds
     clock_skew = models.FloatField(default=0.0)
+    #: results that wait to be saved because the database refuses them, since when, and why; as of the last heartbeat
+    unsaved = models.IntegerField(default=0)
+    unsaved_since = MomentField(null=True)
+    unsaved_reason = models.TextField(default="")
 
     objects = WorkerManager()
 
@@ -321,6 +325,8 @@ class Stream(models.Model):
     next_index = models.IntegerField(default=0)
     created_at = MomentField()
     closed_at = MomentField(null=True)
+    #: "<step id> <attempt>" of the attempt that closed it: a later attempt of that step may write on
+    closed_by = models.CharField(max_length=64, default="")
 
     objects: ClassVar[PinnedManager[Stream]] = PinnedManager()
 

@@ -39,6 +39,7 @@ STATUSES: dict[str, int] = {
     "schedule_not_found": 404,
     "serialization": 400,
     "step_failed": 409,
+    "step_timeout": 409,
     "stream_closed": 409,
     "worker_lost": 409,
     "workflow": 409,

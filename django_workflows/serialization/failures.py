@@ -1,4 +1,4 @@
-"""Exceptions as data, and back: ``{"type", "message", "args", "traceback", "cause"}``.
+"""Exceptions as data, and back: ``{"type", "message", "args", "traceback", "cause"}``; a group has ``members``, too.
 
 ``type`` is a dotted path (built-in classes bare), ``cause`` such an object or None. An exception with attributes of its
 own has them under ``attributes`` too, when all of them can be encoded.
@@ -23,7 +23,7 @@ from .registration import Encoded
 
 #: characters
 MAX_MESSAGE, MAX_TRACEBACK, MAX_CAUSE_TRACEBACK, MAX_ARGUMENT, MAX_REPR = 10_000, 20_000, 4_000, 100_000, 1_000
-MAX_CAUSES, MAX_FRAMES, MAX_ARGS = 5, 64, 50
+MAX_CAUSES, MAX_FRAMES, MAX_ARGS, MAX_MEMBERS = 5, 64, 50, 100
 #: repr() itself would take as long as a collection is large
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = MAX_REPR
@@ -57,12 +57,24 @@ def _encode(exc: BaseException, depth: int, seen: set[int]) -> dict[str, Encoded
     }
     if (attributes := _attributes(exc)) is not None:
         parts["attributes"] = attributes
+    if isinstance(exc, BaseExceptionGroup):
+        parts["members"] = _members(exc, depth, seen)
     cause = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
     if cause is None or depth == MAX_CAUSES or id(cause) in seen:
         parts["cause"] = dumps(None)
     else:
         parts["cause"] = _splice(_encode(cause, depth + 1, seen))
     return parts
+
+
+def _members(group: BaseExceptionGroup[BaseException], depth: int, seen: set[int]) -> Encoded:
+    """Those of a group, as exceptions; as many as are described of one error in all."""
+    described = []
+    for member in group.exceptions:
+        if depth == MAX_CAUSES or len(seen) >= MAX_MEMBERS:
+            break
+        described.append(_splice(_encode(member, depth + 1, seen)))
+    return Encoded("[" + ",".join(described) + "]")
 
 
 def _type_name(cls: type) -> str:
@@ -86,7 +98,7 @@ def _message(exc: BaseException) -> str:
 
 def _args(exc: BaseException) -> tuple[Any, ...]:
     try:
-        args = tuple(exc.args)
+        args = (exc.message,) if isinstance(exc, BaseExceptionGroup) else tuple(exc.args)
         return args if len(args) <= MAX_ARGS else (*args[:MAX_ARGS], f"... {len(args) - MAX_ARGS} more")
     except BaseException:
         return ()
@@ -107,10 +119,23 @@ def _argument(value: Any) -> Encoded:
 
 def _traceback(exc: BaseException, *, chain: bool) -> str:
     try:
-        text = "".join(traceback.format_exception(exc, limit=-MAX_FRAMES, chain=chain))
+        if _is_crowd(exc):  # each member would be formatted, once for each group that holds it
+            text = "".join([*traceback.format_tb(exc.__traceback__, -MAX_FRAMES), f"{type(exc).__name__}: {exc}\n"])
+        else:
+            text = "".join(traceback.format_exception(exc, limit=-MAX_FRAMES, chain=chain))
         return _bounded(text, MAX_TRACEBACK if chain else MAX_CAUSE_TRACEBACK)
     except BaseException:
         return f"<no traceback: {type(exc).__name__}>"
+
+
+def _is_crowd(exc: BaseException) -> bool:
+    """Whether a group has more members, with theirs, than are described."""
+    pending, count = [exc], 0
+    while pending and count <= MAX_MEMBERS:
+        count += 1
+        if isinstance(group := pending.pop(), BaseExceptionGroup):
+            pending.extend(group.exceptions)
+    return count > MAX_MEMBERS
 
 
 def _attributes(exc: BaseException) -> Encoded | None:
@@ -132,7 +157,13 @@ def decode_error(payload: dict[str, Any]) -> BaseException | None:
     """
     try:
         cls = _find_class(payload["type"])
-        exc = None if cls is None else _rebuild(cls, tuple(payload["args"]), payload.get("attributes"))
+        args = tuple(payload["args"])
+        if cls is not None and issubclass(cls, ExceptionGroup):
+            members = [decode_error(member) for member in payload["members"]]
+            if None in members:
+                return None
+            args = (*args, members)
+        exc = None if cls is None else _rebuild(cls, args, payload.get("attributes"))
         cause = payload.get("cause")
         if exc is not None and isinstance(cause, dict):
             exc.__cause__ = decode_error(cause)

@@ -91,23 +91,29 @@ def retry_step(
     _requeue(transition, step, error, retry_at, lost=False, raised=raised)
 
 
-def lose_step(transition: Transition, step: StepRow) -> None:
-    """The worker of the attempt in hand vanished. That is no failure; but ``MAX_LOSSES`` of them end the step."""
+def lose_step(transition: Transition, step: StepRow, reason: str = "", *, at_least: timedelta = timedelta(0)) -> None:
+    """What the current attempt did is gone: its worker vanished, or what ``reason`` says. That is no failure; but
+    ``MAX_LOSSES`` of them end the step. ``at_least``: the shortest pause before the next attempt."""
     step.losses += 1
     transition.notes.append(Note("worker_lost", {"worker": step.worker_id, "attempt": step.attempt}, step))
-    lost = WorkerLostError(
-        f"The worker of attempt {step.attempt} vanished; {step.losses} workers were lost with this step."
-    )
+    reason = reason or f"The worker of attempt {step.attempt} vanished."
+    lost = WorkerLostError(f"{reason} Lost attempts at this step: {step.losses}.")
     if step.losses >= conf.settings.MAX_LOSSES or transition.run.ended:
         _fail(transition, step, encode_error(lost))
     else:
         # The first time at once. A step that takes its worker down again and again must not take the others' with it.
-        pause = timedelta(seconds=min(2.0 ** (step.losses - 1) - 1.0, 60.0))
+        pause = max(at_least, timedelta(seconds=min(2.0 ** (step.losses - 1) - 1.0, 60.0)))
         _requeue(transition, step, encode_error(lost), transition.now + pause, lost=True)
 
 
-def release_step(transition: Transition, step: StepRow, pause: timedelta = timedelta(0)) -> None:
-    """A worker gives a step back: it stops, or has no room for it after all. No failure, and no loss that counts."""
+def release_step(transition: Transition, step: StepRow) -> None:
+    """A worker gives a step back: it stops, or has no room for it after all. No failure, and no loss that counts.
+
+    The first times it may be taken again at once. One that is given back again and again waits longer each time: its log
+    must not grow without end.
+    """
+    given_back = step.attempt - step.failures - step.losses
+    pause = timedelta(seconds=0 if given_back <= 3 else min(0.1 * 2.0 ** min(given_back - 4, 10), 15.0))
     error = encode_error(WorkerLostError("The worker gave the step back."))
     _requeue(transition, step, error, transition.now + pause, lost=True)
 

@@ -1,8 +1,13 @@
-"""Writing streams: chunks numbered densely from 0 under the stream's row lock, closed once, nothing after the end."""
+"""Writing streams: chunks numbered densely from 0 under the stream's row lock, closed once, nothing after the end.
+
+Chunks and the close of an attempt are seen at once, before it is known how the attempt ends. A close binds all others;
+but the next attempt of the same step opens the stream again with its first chunk, and the numbers go on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..eventlog.statuses import TERMINAL_RUN, StepStatus
 from ..exceptions import EntityConflictError, StreamClosedError
@@ -23,30 +28,46 @@ def require_lease(step_id: str, worker_id: str, attempt: int) -> None:
         raise EntityConflictError(f"Attempt {attempt} of step {step_id} is no longer current; it may not write.")
 
 
-def append_chunks(run_id: str, name: str, chunks: Sequence[Encoded]) -> int:
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """The attempt that writes."""
+
+    step_id: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.step_id} {self.attempt}"
+
+    def comes_after(self, closed_by: str) -> bool:
+        """Whether the stream was closed by an earlier attempt of this step, which therefore came to nothing."""
+        step_id, _, attempt = closed_by.partition(" ")
+        return step_id == self.step_id and int(attempt) < self.attempt
+
+
+def append_chunks(run_id: str, name: str, chunks: Sequence[Encoded], writer: Writer | None = None) -> int:
     """Add chunks to the end of the stream; it begins with its first chunk. Returns the index of the first one added.
 
     Raises:
         StreamClosedError: the stream has been closed, or its run has ended.
     """
-    stream = _lock(run_id, name)
+    stream = _lock(run_id, name, writer)
     first, now = stream.next_index, database.now()
     StreamChunk.objects.bulk_create(
         StreamChunk(run_id=run_id, stream=name, index=first + i, data=chunk, created_at=now)
         for i, chunk in enumerate(chunks)
     )
-    Stream.objects.filter(pk=stream.pk).update(next_index=first + len(chunks))
+    Stream.objects.filter(pk=stream.pk).update(next_index=first + len(chunks), closed_at=None, closed_by="")
     notify_changed(run_id, name)
     return first
 
 
-def close_stream(run_id: str, name: str) -> None:
+def close_stream(run_id: str, name: str, writer: Writer | None = None) -> None:
     """No chunk follows. Closing twice is silent, and so is closing the stream of a run that has ended."""
     try:
-        stream = _lock(run_id, name)
+        stream = _lock(run_id, name, writer)
     except StreamClosedError:
         return
-    Stream.objects.filter(pk=stream.pk).update(closed_at=database.now())
+    Stream.objects.filter(pk=stream.pk).update(closed_at=database.now(), closed_by=str(writer or ""))
     notify_changed(run_id, name)
 
 
@@ -59,8 +80,8 @@ def stream_key(run_id: str, name: str) -> str:
     return f"{run_id} {name}"
 
 
-def _lock(run_id: str, name: str) -> Stream:
-    """The stream, locked and open; it is made here if this is its first chunk.
+def _lock(run_id: str, name: str, writer: Writer | None) -> Stream:
+    """The stream, locked and open, or to be opened again by this writer; it is made here if this is its first chunk.
 
     The run's status is read after the lock was won. So a reader that has seen the run's end, and then takes this lock,
     knows that no chunk will follow.
@@ -72,7 +93,8 @@ def _lock(run_id: str, name: str) -> Stream:
         rows.bulk_create([Stream(run_id=run_id, name=name, created_at=database.now())], ignore_conflicts=True)
         stream = locked.get()
     status = Run.objects.filter(pk=run_id).values_list("status", flat=True).first()
-    if stream.closed_at is not None or status in TERMINAL_RUN:
-        why = "is closed" if stream.closed_at is not None else "has ended with its run"
+    closed = stream.closed_at is not None and not (writer and writer.comes_after(stream.closed_by))
+    if closed or status in TERMINAL_RUN:
+        why = "is closed" if closed else "has ended with its run"
         raise StreamClosedError(f"The stream {name!r} of run {run_id} {why}; nothing can be written after its end.")
     return stream

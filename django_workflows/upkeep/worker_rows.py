@@ -11,9 +11,11 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db.models import Q
+from django.utils import timezone
 
 from ..eventlog.statuses import StepStatus
 from ..models import Step, Worker
@@ -26,6 +28,21 @@ from ..store.transactions import atomic
 from ..store.write import write
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """``count`` results wait to be saved ``since`` then; ``reason``: a sentence without a full stop."""
+
+    count: int
+    since: datetime
+    reason: str
+
+    def __str__(self) -> str:
+        since = f"since {timezone.localtime(self.since):%H:%M:%S}: {self.reason}"
+        if not self.count:
+            return f"The database refuses work {since}"
+        return f"{'1 result waits' if self.count == 1 else f'{self.count} results wait'} to be saved {since}"
 
 
 def register_worker(
@@ -57,10 +74,13 @@ def register_worker(
     )
 
 
-def beat(worker_id: str, load: int) -> bool:
+def beat(worker_id: str, load: int, unsaved: Unsaved | None = None) -> bool:
     """A sign of life. False: the others took this worker for dead (it was frozen, say); it must begin again."""
     alive = Worker.objects.alive().filter(pk=worker_id)
-    return bool(alive.update(heartbeat_at=database.now(), load=load))
+    count, since, reason = (unsaved.count, unsaved.since, unsaved.reason) if unsaved else (0, None, "")
+    return bool(
+        alive.update(heartbeat_at=database.now(), load=load, unsaved=count, unsaved_since=since, unsaved_reason=reason)
+    )
 
 
 def set_liveness(worker_id: str, *, lock_key: int, lock_trusted: bool, listening: bool) -> None:

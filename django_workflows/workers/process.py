@@ -264,7 +264,8 @@ class WorkerProcess:
             )
         if now >= self._beat_at:
             self._beat_at = now + conf.settings.HEARTBEAT_INTERVAL
-            if not worker_rows.beat(self.worker_id, len(self.advancer.in_flight)):
+            unsaved = self.advancer.refusals.unsaved
+            if not worker_rows.beat(self.worker_id, len(self.advancer.in_flight), unsaved):
                 self._begin_again()
 
     # --- housekeeping, on its own thread -----------------------------------------------------------------------------

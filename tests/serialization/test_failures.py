@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def payload(exc: BaseException) -> dict[str, Any]:
     text = encode_error(exc)
     assert text.isascii()
     decoded: dict[str, Any] = loads(text)
-    assert decoded.keys() - {"attributes"} == KEYS
+    assert decoded.keys() - {"attributes", "members"} == KEYS
     return decoded
 
 
@@ -212,6 +213,37 @@ class TestDecodeError:
         back = again(Declined(402, retry=True))
         assert isinstance(back, Declined)
         assert (back.code, back.retry, str(back)) == (402, True, "declined with 402")
+
+    def test_a_group_comes_back_with_its_members(self) -> None:
+        inner = ExceptionGroup("inner", [exceptions.FatalError("now"), Declined(402, retry=True)])
+        back = again(ExceptionGroup("outer", [ValueError(1), inner]))
+        assert isinstance(back, ExceptionGroup)
+        assert back.message == "outer"
+        refused, rest = back.split(Declined)
+        assert refused is not None
+        assert rest is not None
+        assert [type(error) for error in rest.exceptions] == [ValueError, ExceptionGroup]
+
+    def test_a_group_with_a_member_that_cannot_be_rebuilt_is_only_described(self) -> None:
+        class LocalError(Exception):
+            pass
+
+        error = payload(ExceptionGroup("outer", [ValueError(1), LocalError("x")]))
+        assert decode_error(error) is None
+        assert [member["message"] for member in error["members"]] == ["1", "x"]
+
+    def test_a_group_of_groups_of_groups_is_described_within_bounds(self) -> None:
+        group = ExceptionGroup("leaf", [ValueError(n) for n in range(200)])
+        for _ in range(10):
+            group = ExceptionGroup("level", [group, group, group])
+        assert len(encode_error(group)) < 1_000_000
+
+    def test_a_timeout_of_a_step_keeps_what_it_says(self) -> None:
+        back = again(exceptions.StepTimeoutError("shop.charge", timedelta(seconds=0.3), 2))
+        assert isinstance(back, exceptions.StepTimeoutError)
+        assert isinstance(back, TimeoutError)
+        assert (back.step, back.limit, back.attempt) == ("shop.charge", timedelta(seconds=0.3), 2)
+        assert str(back) == "Attempt 2 of step shop.charge did not end within 0.3 s."
 
     def test_notes_come_back(self) -> None:
         exc = ValueError("x")

@@ -211,15 +211,31 @@ def test_an_input_is_split_without_loss(text: str) -> None:
     assert {"args": json.loads(args), "kwargs": json.loads(kwargs)} == json.loads(text)
 
 
-def test_a_step_that_could_not_be_saved_is_given_back_with_a_pause() -> None:
-    """Without a pause it would fail in the same way over and over, and the log would grow each time."""
+def test_a_step_whose_transaction_was_taken_back_waits_before_it_is_tried_again() -> None:
+    """Without a pause it would go the same way over and over, and the log would grow each time."""
     run_id = started_run()
     with transition(run_id) as t:
         step = add_step(t)
         steps.start_step(t, step, "wrkr_1")
     with transition(run_id) as t:
-        steps.release_step(t, t.entities.steps[step.correlation_id], timedelta(seconds=5))
+        steps.lose_step(t, t.entities.steps[step.correlation_id], "Rolled back.", at_least=timedelta(seconds=5))
         assert ANY_STEP not in t.wake
         row = t.entities.steps[step.correlation_id]
         assert (row.status, row.available_at) == ("pending", t.now + timedelta(seconds=5))
-        assert (row.failures, row.losses) == (0, 0)
+        assert (row.failures, row.losses) == (0, 1)
+    (event,) = Event.objects.filter(run_id=run_id, type="step_retrying")
+    assert event.payload["error"]["message"] == "Rolled back. Lost attempts at this step: 1."
+
+
+def test_a_step_that_is_given_back_again_and_again_waits_longer_each_time() -> None:
+    run_id = started_run()
+    pauses = []
+    with transition(run_id) as t:
+        step = add_step(t)
+        for _ in range(14):
+            steps.start_step(t, step, "wrkr_1")
+            steps.release_step(t, step)
+            pauses.append((step.available_at - t.now).total_seconds())
+    assert pauses[:3] == [0, 0, 0]
+    assert pauses[3:6] == pytest.approx([0.1, 0.2, 0.4])
+    assert pauses[-1] == 15.0

@@ -19,7 +19,7 @@ from django_workflows.workers.turn.adoption import settle_unheld
 from django_workflows.workers.turn.advancer import ConnectionLostError
 from tests.support.eventually import eventually
 from tests.support.lone_worker import LoneWorker
-from tests.support.sessions import second_connection
+from tests.support.refusals import refusing, sql, table_locked
 from tests.workers import bodies
 
 
@@ -56,52 +56,25 @@ def _count(type: str) -> int:
     return Event.objects.filter(type=type).count()
 
 
-def _sql(*statements: str) -> None:
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
-@contextmanager
-def _table_locked(table: str, mode: str) -> Iterator[None]:
-    with second_connection() as other, other.transaction():
-        other.execute(f"LOCK TABLE django_workflows_{table} IN {mode} MODE")
-        yield
-
-
-@contextmanager
-def _refusing(state: str, condition: str, table: str = "event") -> Iterator[None]:
-    """The database refuses rows that meet the condition (of ``NEW``) with this SQLSTATE."""
-    _sql(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"IF {condition} THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{state}'; END IF; RETURN NEW; END $$",
-        f"CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON django_workflows_{table} FOR EACH ROW EXECUTE FUNCTION refuse()",
-    )
-    try:
-        yield
-    finally:
-        _sql("DROP FUNCTION refuse CASCADE")
-
-
 @contextmanager
 def _column_missing() -> Iterator[None]:
-    _sql("ALTER TABLE django_workflows_step RENAME COLUMN output TO gone")
+    sql("ALTER TABLE django_workflows_step RENAME COLUMN output TO gone")
     try:
         yield
     finally:
-        _sql("ALTER TABLE django_workflows_step RENAME COLUMN gone TO output")
+        sql("ALTER TABLE django_workflows_step RENAME COLUMN gone TO output")
 
 
 REFUSALS = {
     **{
-        f"{table} locked {mode}": lambda table=table, mode=mode: _table_locked(table, mode)
+        f"{table} locked {mode}": lambda table=table, mode=mode: table_locked(table, mode)
         for table in ("event", "step", "run")
         for mode in ("SHARE", "ACCESS EXCLUSIVE")
     },
-    "disk full": lambda: _refusing("53100", "NEW.type = 'step_completed'"),
-    "out of memory": lambda: _refusing("53200", "NEW.type = 'step_completed'"),
-    "refused by a trigger of the project": lambda: _refusing("P0001", "NEW.type = 'step_completed'"),
-    "disk full for the step's row": lambda: _refusing("53100", "NEW.status = 'completed'", table="step"),
+    "disk full": lambda: refusing("53100", "NEW.type = 'step_completed'"),
+    "out of memory": lambda: refusing("53200", "NEW.type = 'step_completed'"),
+    "refused by a trigger of the project": lambda: refusing("P0001", "NEW.type = 'step_completed'"),
+    "disk full for the step's row": lambda: refusing("53100", "NEW.status = 'completed'", table="step"),
     "column missing": _column_missing,
 }
 
@@ -130,14 +103,14 @@ def test_results_outlast_a_server_that_is_read_only(worker: LoneWorker) -> None:
     attempts = _begin(worker, 3)
     name = connection.settings_dict["NAME"]
     _report(worker, attempts)
-    _sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     try:
         worker.advancer.connection.close()
         for _ in range(2):
             with pytest.raises(ConnectionLostError, match="read-only"):
                 _turn(worker)
     finally:
-        _sql(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        sql(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
     _turn(worker)  # on a connection that was opened since: a session remembers that it was read-only
     assert _count("step_completed") == _count("step_started") == 3
     assert worker.advancer.refusals.unsaved is None
@@ -145,7 +118,7 @@ def test_results_outlast_a_server_that_is_read_only(worker: LoneWorker) -> None:
 
 def test_a_value_that_cannot_be_stored_fails_its_step_and_no_other(worker: LoneWorker) -> None:
     attempts = _begin(worker, 3)
-    with _refusing("22021", f"NEW.type = 'step_completed' AND NEW.run_id = '{attempts[1].run_id}'"):
+    with refusing("22021", f"NEW.type = 'step_completed' AND NEW.run_id = '{attempts[1].run_id}'"):
         _report(worker, attempts)
         _turn(worker)
     assert _count("step_completed") == 2
@@ -156,7 +129,7 @@ def test_a_value_that_cannot_be_stored_fails_its_step_and_no_other(worker: LoneW
 def test_a_run_whose_rows_contradict_is_parked_and_its_result_is_kept(worker: LoneWorker) -> None:
     attempts = _begin(worker, 3)
     damaged = attempts[0].run_id
-    with _refusing("23514", f"NEW.type = 'step_completed' AND NEW.run_id = '{damaged}'"):
+    with refusing("23514", f"NEW.type = 'step_completed' AND NEW.run_id = '{damaged}'"):
         _report(worker, attempts)
         _turn(worker)
         assert _count("step_completed") == 2, "the others go on"
@@ -169,7 +142,7 @@ def test_a_run_whose_rows_contradict_is_parked_and_its_result_is_kept(worker: Lo
 
 def test_a_result_that_its_lease_refuses_is_not_kept(worker: LoneWorker) -> None:
     (attempt,) = _begin(worker)
-    with _refusing("53100", "NEW.type = 'step_completed'"):
+    with refusing("53100", "NEW.type = 'step_completed'"):
         _report(worker, [attempt])
         _turn(worker)
         Step.objects.update(worker_id=None)
@@ -184,11 +157,12 @@ def test_a_worker_with_too_many_unsaved_results_takes_no_more_work(
 ) -> None:
     attempts = _begin(worker, 2)
     monkeypatch.setattr(refusals, "MAX_KEPT", 1)
-    with _refusing("53100", "NEW.type = 'step_completed'"):
+    with refusing("53100", "NEW.type = 'step_completed'"):
         _report(worker, attempts)
         _turn(worker)
         bodies.adding.start(1)
         worker.advancer.refusals.claim_at = 0.0
+        worker.advancer.inbox.hurry()  # also where they are tried again in that very turn
         assert worker.advancer.turn() == 0
         monkeypatch.setattr(refusals, "MAX_KEPT", 10)
         worker.advancer.refusals.claim_at = 0.0
@@ -201,7 +175,7 @@ def test_a_worker_with_too_many_unsaved_results_takes_no_more_work(
 def test_an_outage_is_said_once_and_its_end_too(worker: LoneWorker, caplog: pytest.LogCaptureFixture) -> None:
     attempts = _begin(worker, 2)
     caplog.set_level(logging.INFO, refusals.logger.name)
-    with _refusing("53100", "NEW.type = 'step_completed'"):
+    with refusing("53100", "NEW.type = 'step_completed'"):
         _report(worker, attempts)
         for _ in range(5):
             _turn(worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -87,12 +88,12 @@ class Completed(Outcome):
 class Failed(Outcome):
     """The function raised, or took too long. ``fatal``: no retry, whatever the policy says.
 
-    ``retry_after``: when to try again, in place of the policy's delay.
+    ``retry_after``: when to try again, in place of the policy's delay; of several, the last.
     """
 
     error: Encoded
     fatal: bool = False
-    retry_after: timedelta | datetime | None = None
+    retry_after: Sequence[timedelta | datetime] = ()
     #: the exception itself, for observers
     raised: BaseException | None = None
 
@@ -103,12 +104,17 @@ class Failed(Outcome):
 
 @dataclass(slots=True)
 class Released(Outcome):
-    """The attempt could not be carried out here, through no fault of the step: the worker stops, or saving failed.
+    """The attempt was not carried out here, through no fault of the step: the worker stops, or has no room for it."""
 
-    ``pause``: seconds before the next attempt, where one made at once would fail like this one.
+
+@dataclass(slots=True)
+class Lost(Outcome):
+    """What the attempt did is gone, through no fault of the step: the store took its transaction back.
+
+    It counts as a loss, as where a worker vanishes. ``reason``: a sentence.
     """
 
-    pause: float = 0.0
+    reason: str
 
 
 @dataclass(slots=True)

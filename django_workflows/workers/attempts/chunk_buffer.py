@@ -27,16 +27,12 @@ logger = logging.getLogger("django_workflows.worker")
 LINGER = 0.02
 #: characters of encoded text that wait at most, before their writer has to
 HIGH_WATER = 1024 * 1024
-#: seconds that the end of a step waits for a database that is away
-FLUSH_RETRY_LIMIT = 5.0
-#: seconds between two tries to save chunks
-_PAUSE = 0.2
+#: seconds before chunks that the database did not take are tried again: the first time, and at most
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
+#: seconds between two lines of log about that, for one attempt
+_LINE_INTERVAL = 30.0
 #: seconds after which the process's flusher ends its thread
 _IDLE = 5.0
-
-
-class ChunksNotSavedError(Exception):
-    """The database was away when the last chunks were to be saved: no fault of the step."""
 
 
 class ChunkBuffer:
@@ -44,12 +40,15 @@ class ChunkBuffer:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self._writer = writing.Writer(attempt.step.id, attempt.number)
         self._lock = threading.Lock()
         self._draining = threading.Lock()
         self._pending: list[tuple[str, str, Encoded]] = []
         self._size = 0
         self._error: WorkflowError | None = None
         self._closed: set[tuple[str, str]] = set()
+        self._refusals = 0
+        self._next_line = 0.0
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -58,7 +57,7 @@ class ChunkBuffer:
         full = self._add(run_id, stream, chunk)
         if self._must_stay() or database.connection().in_atomic_block:
             if full:
-                self._drain()
+                self.drain()
         elif full:
             self.flush()
         else:
@@ -91,26 +90,41 @@ class ChunkBuffer:
     # --- saving ------------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Save all chunks, in the calling thread.
+        """Save all chunks, in the calling thread, however long the database refuses them or is away.
 
         Raises:
-            StreamClosedError, EntityConflictError: why they cannot be. ChunksNotSavedError: the database stays away.
+            StreamClosedError, EntityConflictError: why they cannot be saved.
+            django.db.Error: inside a transaction, which cannot go on; or it is about the chunks themselves.
         """
-        until = time.monotonic() + FLUSH_RETRY_LIMIT
         while True:
             try:
-                self._drain()
+                self.drain()
                 break
             except faults.DATABASE_ERRORS as error:
                 if database.connection().in_atomic_block:
                     raise
-                if time.monotonic() >= until:
-                    raise ChunksNotSavedError(str(error)) from error
-                with suppress(Exception):
-                    database.connection().close()
-                time.sleep(_PAUSE)
+                time.sleep(self.pause_after(error))
+        self.raise_refusal()
+
+    def raise_refusal(self) -> None:
+        """Raise why chunks could not be saved, where that is final."""
         if self._error is not None:
             raise self._error
+
+    def pause_after(self, error: Exception) -> float:
+        """Seconds to wait after the database did not take chunks. Raises the error if waiting will not help."""
+        fault = faults.classify(error)
+        if not fault.will_pass:
+            raise error
+        with suppress(Exception):
+            database.connection().close()
+        self._refusals += 1
+        if (now := time.monotonic()) >= self._next_line:
+            self._next_line = now + _LINE_INTERVAL
+            logger.warning(
+                "Chunks of step %s wait to be saved and are tried again: %s", self._attempt.step.id, fault.sentence
+            )
+        return min(_FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 10), _LAST_PAUSE)
 
     async def aflush(self) -> None:
         """As :meth:`flush`, on an event loop."""
@@ -139,11 +153,12 @@ class ChunkBuffer:
         self.flush()
         with atomic():
             self._require_lease()
-            writing.close_stream(run_id, stream)
+            writing.close_stream(run_id, stream, self._writer)
         with self._lock:
             self._closed.add((run_id, stream))
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Save what there is, once."""
         with self._draining:
             with self._lock:
                 pending, self._pending, self._size = self._pending, [], 0
@@ -152,6 +167,7 @@ class ChunkBuffer:
             try:
                 with atomic():
                     self._save(pending)
+                self._refusals = 0
             except WorkflowError as error:  # the lease is lost or the stream is closed, and stays so
                 with self._lock:
                     self._error = error
@@ -167,7 +183,7 @@ class ChunkBuffer:
         for run_id, stream, chunk in pending:
             by_stream.setdefault((run_id, stream), []).append(chunk)
         for (run_id, stream), chunks in sorted(by_stream.items()):  # one order for all who lock several streams
-            writing.append_chunks(run_id, stream, chunks)
+            writing.append_chunks(run_id, stream, chunks, self._writer)
 
     def _require_lease(self) -> None:
         writing.require_lease(self._attempt.step.id, self._attempt.worker_id, self._attempt.number)
@@ -227,15 +243,13 @@ class Flusher:
             calls = self._waiting.pop(buffer, [])
         failed: BaseException | None = None
         try:
+            buffer.drain()
             if calls:
-                buffer.flush()
-            else:
-                buffer._drain()
+                buffer.raise_refusal()
         except faults.DATABASE_ERRORS as error:
-            logger.warning("Chunks of a stream could not be saved and are tried again: %s", error)
-            self._close_connection()
-            with self._lock:
-                self._due[buffer] = time.monotonic() + _PAUSE
+            failed = self._try_again(buffer, calls, error)
+            if failed is None:
+                return
         except BaseException as error:  # noqa: BLE001 - for those that wait, whatever it is
             failed = error
         with self._lock:
@@ -243,6 +257,20 @@ class Flusher:
         for call in calls:
             with suppress(RuntimeError):  # the loop is closed: the worker ends
                 call(failed)
+
+    def _try_again(
+        self, buffer: ChunkBuffer, calls: list[Callable[[BaseException | None], None]], error: Exception
+    ) -> BaseException | None:
+        """Save these chunks later, while others are saved; what waits for them waits on. The error, if that is no use."""
+        try:
+            pause = buffer.pause_after(error)
+        except faults.DATABASE_ERRORS as final:
+            return final
+        with self._lock:
+            self._due[buffer] = time.monotonic() + pause
+            if calls:
+                self._waiting[buffer] = [*calls, *self._waiting.get(buffer, [])]
+        return None
 
     def _end(self) -> bool:
         with self._lock:

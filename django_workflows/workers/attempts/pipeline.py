@@ -9,25 +9,23 @@ import asyncio
 import contextvars
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from ...authoring.runtime import RUNTIME
-from ...exceptions import FatalError, RetryableError, SerializationError
+from ...exceptions import FatalError, RetryableError, SerializationError, StepTimeoutError
 from ...serialization import dumps, encode_error, loads
 from ...values import clock, durations
 from .atomic import run_atomic
-from .attempts import AlreadyRecorded, Attempt, Completed, Failed, Outcome, Released
-from .chunk_buffer import ChunksNotSavedError
+from .attempts import AlreadyRecorded, Attempt, Completed, Failed, Outcome
 from .forked import end_child
 from .step_runtime import StepRuntime
 
-#: seconds before a step is tried again whose result could not be saved: the database is away, or full
-NOT_SAVED_PAUSE = 0.5
 #: seconds between two rounds of closing the connections of async code that are too old or broken
 _REFRESH_INTERVAL = 1.0
 
@@ -41,12 +39,10 @@ def run_attempt(attempt: Attempt) -> Outcome:
         close_old_connections()
         call = _bound(runtime, attempt.definition.fn, arguments)
         if attempt.definition.atomic:
-            return run_atomic(attempt, runtime, call, NOT_SAVED_PAUSE)
+            return run_atomic(attempt, runtime, call)
         output = dumps(call())
         runtime.flush()
         return Completed(attempt, output)
-    except ChunksNotSavedError:
-        return Released(attempt, NOT_SAVED_PAUSE)
     except BaseException as error:  # noqa: BLE001 - SystemExit too: a step's end is never its worker's
         if not attempt.definition.atomic:  # what an atomic step wrote goes with its transaction
             with suppress(Exception):
@@ -76,14 +72,15 @@ async def arun_attempt(attempt: Attempt) -> Outcome:
     """Run one attempt of an ``async def`` step on the running loop. The calling task has a context of its own."""
     attempt.began_at = time.monotonic()
     runtime = StepRuntime(attempt)
+    timeout = attempt.definition.timeout
+    limit = asyncio.timeout(None if timeout is None else timeout.total_seconds())
     try:
         await _refresh_connections()
         arguments = loads(attempt.step.input)
         RUNTIME.set(runtime)
-        timeout = attempt.definition.timeout
         process = os.getpid()
         try:
-            async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+            async with limit:
                 value = await attempt.definition.fn(*arguments["args"], **arguments["kwargs"])
         finally:
             if os.getpid() != process:
@@ -91,13 +88,11 @@ async def arun_attempt(attempt: Attempt) -> Outcome:
         output = dumps(value)
         await runtime.aflush()
         return Completed(attempt, output)
-    except ChunksNotSavedError:
-        return Released(attempt, NOT_SAVED_PAUSE)
     except BaseException as error:  # noqa: BLE001 - likewise
         with suppress(BaseException):  # also a second cancel: an attempt that has begun ends
             await runtime.aflush()
         _refresh_connections_soon()  # it may have been a connection that the server has closed
-        return classify(attempt, error)
+        return timed_out(attempt, error) if limit.expired() else classify(attempt, error)
 
 
 def classify(attempt: Attempt, error: BaseException) -> Outcome:
@@ -105,20 +100,38 @@ def classify(attempt: Attempt, error: BaseException) -> Outcome:
     if attempt.cancelled and isinstance(error, asyncio.CancelledError):
         return AlreadyRecorded(attempt)
     encoded = encode_error(error)
-    if isinstance(error, FatalError | SerializationError):
+    leaves = list(_leaves(error))
+    if any(isinstance(leaf, FatalError | SerializationError) for leaf in leaves):
         return Failed(attempt, encoded, fatal=True, raised=error)
-    if isinstance(error, RetryableError) and error.retry_after is not None:
-        try:
-            retry_after = durations.until(error.retry_after, clock.now()) - clock.now()
-            return Failed(attempt, encoded, retry_after=retry_after, raised=error)
-        except (TypeError, ValueError) as invalid:
-            return Failed(attempt, encode_error(invalid), fatal=True, raised=invalid)
-    return Failed(attempt, encoded, raised=error)
+    asked = [leaf.retry_after for leaf in leaves if isinstance(leaf, RetryableError) and leaf.retry_after is not None]
+    try:
+        return Failed(attempt, encoded, retry_after=tuple(map(_pause_or_instant, asked)), raised=error)
+    except (TypeError, ValueError) as invalid:
+        return Failed(attempt, encode_error(invalid), fatal=True, raised=invalid)
 
 
-def timed_out(attempt: Attempt) -> Failed:
-    """The outcome of a ``def`` attempt that is past its deadline, while its function goes on."""
-    error = TimeoutError(f"The step did not return within {attempt.definition.timeout}.")
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The error itself, or what a group is made of: a ``TaskGroup`` hides what its tasks raised in one."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _leaves(member)
+    else:
+        yield error
+
+
+def _pause_or_instant(retry_after: Any) -> timedelta | datetime:
+    """What ``retry_after`` says, checked. An instant stays one: it is compared by the database's clock, not by ours."""
+    now = clock.now()
+    until = durations.until(retry_after, now)
+    return retry_after.astimezone(UTC) if isinstance(retry_after, datetime) else until - now
+
+
+def timed_out(attempt: Attempt, cause: BaseException | None = None) -> Failed:
+    """The outcome of an attempt that is past its deadline. ``cause``: what left the function when it was interrupted."""
+    limit = attempt.definition.timeout
+    assert limit is not None
+    error = StepTimeoutError(attempt.step.name, limit, attempt.number)
+    error.__cause__ = cause
     return Failed(attempt, encode_error(error), raised=error)
 
 

@@ -13,7 +13,10 @@ from ...store import locking
 from ...store.limits import require_size
 from ...store.rows import StepRow
 from ...store.transition import Transition
-from ..attempts.attempts import Attempt, Completed, Failed, Outcome, Released
+from ..attempts.attempts import Attempt, Completed, Failed, Lost, Outcome, Released
+
+#: before an attempt is made again whose transaction the store took back: at once, it would go the same way
+LOST_PAUSE = timedelta(seconds=0.5)
 
 
 def record_outcome(transition: Transition, outcome: Outcome) -> None:
@@ -31,11 +34,13 @@ def record_outcome(transition: Transition, outcome: Outcome) -> None:
             steps.fail_step(transition, step, encode_error(error), error)
     elif isinstance(outcome, Failed):
         _fail_or_retry(transition, step, outcome)
+    elif isinstance(outcome, Lost):
+        steps.lose_step(transition, step, outcome.reason, at_least=LOST_PAUSE)
     elif isinstance(outcome, Released):
         if transition.run.ended:
             steps.lose_step(transition, step)
         else:
-            steps.release_step(transition, step, timedelta(seconds=outcome.pause))
+            steps.release_step(transition, step)
 
 
 def record_outcomes_alone(transition: Transition, outcomes: Sequence[Outcome]) -> None:
@@ -66,10 +71,10 @@ def _fail_or_retry(transition: Transition, step: StepRow, outcome: Failed) -> No
     if outcome.fatal or policy.exhausted(failures) or transition.run.ended:
         steps.fail_step(transition, step, outcome.error, outcome.raised)
         return
-    if outcome.retry_after is None:
-        retry_at = transition.now + policy.delay(failures, random.random)
+    if outcome.retry_after:
+        retry_at = max(_after(asked, transition.now) for asked in outcome.retry_after)
     else:
-        retry_at = _after(outcome.retry_after, transition.now)
+        retry_at = transition.now + policy.delay(failures, random.random)
     steps.retry_step(transition, step, outcome.error, retry_at, outcome.raised)
 
 

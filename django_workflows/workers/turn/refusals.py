@@ -8,9 +8,8 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.utils import timezone
-
 from ...store.faults import Fault
+from ...upkeep.worker_rows import Unsaved
 from ...values import clock
 from .inbox import Inbox
 
@@ -25,21 +24,6 @@ _FIRST_HOLD, _LAST_HOLD = 0.1, 2.0
 _FIRST_LINE, _LAST_LINE = 5.0, 300.0
 #: seconds between two occasions on which everything that was refused is tried at once
 _HURRY_INTERVAL = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Unsaved:
-    """``count`` results wait to be saved ``since`` then; ``reason``: a sentence without a full stop."""
-
-    count: int
-    since: datetime
-    reason: str
-
-    def __str__(self) -> str:
-        since = f"since {timezone.localtime(self.since):%H:%M:%S}: {self.reason}"
-        if not self.count:
-            return f"The database refuses work {since}"
-        return f"{'1 result waits' if self.count == 1 else f'{self.count} results wait'} to be saved {since}"
 
 
 @dataclass(slots=True)
