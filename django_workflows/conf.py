@@ -96,6 +96,7 @@ SETTINGS: dict[str, Setting] = {
     "RETENTION": Setting(90 * 86400.0, _optional(_seconds), "seconds that ended runs are kept; None: indefinitely"),
     "ENCRYPTION_KEYS": Setting([], _texts, "Fernet keys, newest first, that encrypt payloads at rest"),
     "CODE_VERSION": Setting(None, _optional(_text), "name of the deployed code; None: a hash of the workflow modules"),
+    "MIDDLEWARE": Setting([], _texts, "dotted paths of Middleware classes, outermost first"),
     "API_PERMISSION_CLASSES": Setting([], _texts, "dotted paths of DRF permission classes for the REST API"),
 }
 

@@ -15,6 +15,7 @@ from ..authoring.workflows import Workflow
 from ..exceptions import ScheduleNotFoundError
 from ..models import Schedule
 from ..schedules import backfill, rows, timing
+from ..services.contexts import capture_context
 from ..store import database
 from ..store.transactions import in_transaction
 from ..values.cron import preview
@@ -158,7 +159,7 @@ def create_schedule(
         pause_on_failure=pause_on_failure,
         options={} if options is None else options,
     )
-    in_transaction(rows.create_schedule)(name, definition, spec)
+    in_transaction(rows.create_schedule)(name, definition, spec, capture_context())
     return ScheduleHandle(name)
 
 

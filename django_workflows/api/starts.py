@@ -14,6 +14,7 @@ from ..authoring.workflows import Workflow
 from ..exceptions import WorkflowError
 from ..serialization import dumps
 from ..services import creation
+from ..services.contexts import capture_context
 from ..services.creation import NewRun
 from ..services.idempotency import caller_of
 from ..services.start_options import new_run
@@ -51,7 +52,7 @@ def start_or_get(
     ``caller``: of whom the key is one of their own, for doors with many users. It finds runs of this caller, and those
     that the project's own code has started; EntityConflictError where it is another caller's.
     """
-    new = _new_run(workflow, options, args, kwargs, caller=caller)
+    new = _new_run(workflow, options, args, kwargs, caller=caller, context=capture_context())
     (run_id,) = creation.create_runs([new], notify=True)
     return RunHandle(run_id), run_id == new.id
 
@@ -65,7 +66,8 @@ def start_many(
     workflow: Workflow[..., Any], options: StartOptions, calls: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
 ) -> list[RunHandle[Any]]:
     """Start many runs in one transaction with bulk inserts. ``calls``: (args, kwargs) pairs. All or nothing."""
-    new = [_new_run(workflow, options, args, kwargs) for args, kwargs in calls]
+    context = capture_context()
+    new = [_new_run(workflow, options, args, kwargs, context=context) for args, kwargs in calls]
     return [RunHandle(run_id) for run_id in creation.create_runs(new, notify=True)] if new else []
 
 

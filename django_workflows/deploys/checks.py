@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
-from .. import conf
+from .. import conf, middleware
 from ..authoring import primitives, registry
 from ..authoring.signatures import is_empty
 from ..schedules.declared import declarations
@@ -101,6 +101,19 @@ def check_encryption(**_: Any) -> list[CheckMessage]:
     except (ImproperlyConfigured, ValueError) as error:
         hint = "A key is what cryptography.fernet.Fernet.generate_key() returns, decoded."
         return [Error(f"{conf.NAME}['ENCRYPTION_KEYS'] cannot be used: {error}", hint=hint, id=_id("E004"))]
+    return []
+
+
+@register(TAG)
+def check_middleware(**_: Any) -> list[CheckMessage]:
+    """E009: an entry of ``MIDDLEWARE`` cannot be used."""
+    if not _readable("MIDDLEWARE"):
+        return []
+    try:
+        middleware.installed()
+    except ImproperlyConfigured as error:
+        hint = "It takes dotted paths of classes that derive from django_workflows.middleware.Middleware."
+        return [Error(str(error), hint=hint, id=_id("E009"))]
     return []
 
 

@@ -15,6 +15,7 @@ the entity, **record** the event, set the **wake**. The caller opens the transac
     write       transitions -> tables: write_orm (ORM, the reference) and write_sql (one PostgreSQL statement)
     leases      worker rows, liveness, rescue
     idempotency to whom a key belongs
+    contexts    what the middleware captured for a run
     outbox      what one run owes another
     retention   pruning and erasure
 

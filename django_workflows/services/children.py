@@ -14,6 +14,7 @@ from ..models import Run
 from ..store.event_log import append
 from ..store.transition import Transition
 from . import steps
+from .contexts import inherited_context
 from .creation import create_runs
 from .start_options import new_run
 
@@ -31,6 +32,7 @@ def start_child(transition: Transition, command: StartChild) -> None:
                 id=command.child,
                 parent_id=transition.run.id,
                 parent_correlation_id=command.correlation_id,
+                context=inherited_context(transition.run.id),
             )
         ]
     )

@@ -10,6 +10,7 @@ from ..serialization import dumps
 from ..store.event_log import find_last
 from ..store.transition import Transition
 from . import runs
+from .contexts import inherited_context
 from .creation import NewRun, create_runs
 
 
@@ -35,6 +36,7 @@ def continue_as_new(transition: Transition, command: ContinueAsNew) -> None:
         parent_id=run.parent_id,
         parent_correlation_id=run.parent_correlation_id,
         detached=run.detached,
+        context=inherited_context(run.id),
     )
     create_runs([successor])
     run.parent_id = None  # in this transition only: the parent is not told of this end

@@ -6,6 +6,7 @@
     pipeline      load ─▶ run, the only line of user code ─▶ classify; ``def`` and ``async def``
     atomic        the same where the step and its end are one transaction
     step_runtime  what user code may ask meanwhile: metadata, streams, attributes, answers to webhooks
+    surroundings  the middleware around the function
     chunk_buffer  chunks of streams, gathered for a moment and saved before the step's end
     forked        the end of a process that a step has forked
     slots         how many attempts a worker begins at a time

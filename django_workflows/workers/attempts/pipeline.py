@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -25,6 +26,7 @@ from .atomic import run_atomic
 from .attempts import AlreadyRecorded, Attempt, Completed, Failed, Outcome
 from .forked import end_child
 from .step_runtime import StepRuntime
+from .surroundings import acall_surrounded, call_surrounded
 
 #: seconds between two rounds of closing the connections of async code that are too old or broken
 _REFRESH_INTERVAL = 1.0
@@ -37,7 +39,7 @@ def run_attempt(attempt: Attempt) -> Outcome:
     try:
         arguments = loads(attempt.step.input)
         close_old_connections()
-        call = _bound(runtime, attempt.definition.fn, arguments)
+        call = _bound(runtime, attempt, arguments)
         if attempt.definition.atomic:
             return run_atomic(attempt, runtime, call)
         output = dumps(call())
@@ -53,19 +55,32 @@ def run_attempt(attempt: Attempt) -> Outcome:
             close_old_connections()
 
 
-def _bound(runtime: StepRuntime, fn: Callable[..., Any], arguments: dict[str, Any]) -> Callable[[], Any]:
+def _bound(runtime: StepRuntime, attempt: Attempt, arguments: dict[str, Any]) -> Callable[[], Any]:
     """The step's function with its arguments, to be called in a context of its own."""
 
     def call() -> Any:
         RUNTIME.set(runtime)
-        process = os.getpid()
-        try:
-            return fn(*arguments["args"], **arguments["kwargs"])
-        finally:
-            if os.getpid() != process:  # the function has forked, and this is the child
-                end_child()
+        return call_surrounded(attempt, partial(_call, attempt, arguments))
 
     return lambda: contextvars.Context().run(call)
+
+
+def _call(attempt: Attempt, arguments: dict[str, Any]) -> Any:
+    process = os.getpid()
+    try:
+        return attempt.definition.fn(*arguments["args"], **arguments["kwargs"])
+    finally:
+        if os.getpid() != process:  # the function has forked, and this is the child: no middleware ends in it
+            end_child()
+
+
+async def _acall(attempt: Attempt, arguments: dict[str, Any]) -> Any:
+    process = os.getpid()
+    try:
+        return await attempt.definition.fn(*arguments["args"], **arguments["kwargs"])
+    finally:
+        if os.getpid() != process:
+            end_child()
 
 
 async def arun_attempt(attempt: Attempt) -> Outcome:
@@ -78,13 +93,8 @@ async def arun_attempt(attempt: Attempt) -> Outcome:
         await _refresh_connections()
         arguments = loads(attempt.step.input)
         RUNTIME.set(runtime)
-        process = os.getpid()
-        try:
-            async with limit:
-                value = await attempt.definition.fn(*arguments["args"], **arguments["kwargs"])
-        finally:
-            if os.getpid() != process:
-                end_child()
+        async with limit:
+            value = await acall_surrounded(attempt, partial(_acall, attempt, arguments))
         output = dumps(value)
         await runtime.aflush()
         return Completed(attempt, output)
