@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db.models import Count, Min, Q
+from django.utils import timezone
 
 from .. import conf
 from ..authoring.registry import find_step
@@ -187,6 +188,22 @@ def find_silent_workers(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
+def find_unsaved_results(snapshot: Snapshot) -> Iterator[Finding]:
+    """Results that workers keep because the database refuses them, as of their last heartbeat."""
+    for worker in (*snapshot.live, *snapshot.silent):
+        if not worker.unsaved or worker.unsaved_since is None:
+            continue
+        waiting = "1 result waits" if worker.unsaved == 1 else f"{worker.unsaved} results wait"
+        since = timezone.localtime(worker.unsaved_since)
+        yield Finding(
+            "results_unsaved",
+            Severity.ERROR,
+            f"{waiting} to be saved since {since:%H:%M:%S} on worker {worker}: {worker.unsaved_reason}.",
+            "Have the database take writes again; they are then saved by themselves. If the worker ends before, their steps "
+            "are run again.",
+        )
+
+
 def find_orphaned_steps(snapshot: Snapshot) -> Iterator[Finding]:
     """Running steps whose worker has no row, or one that says it stopped."""
     known = Worker.objects.alive().values("pk")
@@ -289,6 +306,7 @@ QUESTIONS: tuple[Question, ...] = (
     find_unknown_steps,
     find_blocked,
     find_silent_workers,
+    find_unsaved_results,
     find_orphaned_steps,
     find_overdue,
     find_clock_skew,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from .. import conf
 from ..eventlog import events
 from ..inspection.workers import OVERDUE_AFTER, Liveness, live_workers, liveness, serves
-from ..models import Worker
+from ..models import Step, Worker
 from .violation import Subject, Violation
 
 
@@ -53,6 +53,10 @@ def check_owner(subject: Subject) -> Iterator[Violation]:
             and _workers(subject, step.queue)
         ):
             yield subject.violation(8, f"{step.correlation_id} is running on worker {step.worker_id}, which is gone")
+        elif step.status == "running" and _is_unheld(subject, step):
+            yield subject.violation(
+                8, f"{step.correlation_id} is said to be running on worker {step.worker_id}, which holds no step"
+            )
 
 
 def _is_overdue(moment: datetime | None, since: datetime) -> bool:
@@ -78,6 +82,17 @@ def _is_gone(worker_id: str | None, at: datetime) -> bool:
     if worker.stopped_at is not None:
         return bool(worker.stopped_at < at - timedelta(seconds=conf.settings.HEARTBEAT_TIMEOUT))
     return liveness(worker, at) is Liveness.DEAD
+
+
+def _is_unheld(subject: Subject, step: Step) -> bool:
+    """Whether the step's worker lives and has said, long after it began the step, that it runs and keeps none.
+
+    A worker compares its rows with what it holds at every look, and gives away what it does not hold.
+    """
+    started = [event.at for event in subject.of(step.correlation_id) if event.type == events.StepStarted.type]
+    looks = timedelta(seconds=conf.settings.HEARTBEAT_INTERVAL + 3 * conf.settings.POLL_INTERVAL)
+    idle = Worker.objects.alive().filter(pk=step.worker_id, load=0, unsaved=0)
+    return bool(started) and idle.filter(heartbeat_at__gt=started[-1] + looks).exists()
 
 
 def check_streams(subject: Subject) -> Iterator[Violation]:

@@ -146,6 +146,13 @@ class TestWorkers:
         assert (finding.code, finding.severity) == ("worker_silent", Severity.ERROR)
         assert "1 step running" in finding.sentence
 
+    def test_one_that_keeps_results_which_the_database_refuses(self) -> None:
+        a_worker(unsaved=3, unsaved_since=database.now(), unsaved_reason="the server is read-only")
+        (finding,) = diagnose()
+        assert (finding.code, finding.severity) == ("results_unsaved", Severity.ERROR)
+        assert finding.sentence.startswith("3 results wait to be saved since ")
+        assert finding.sentence.endswith(": the server is read-only.")
+
     def test_a_step_whose_worker_is_gone(self, workflows: Workflows) -> None:
         handle = workflows.start(work.everything, 1)
         workflows.run_until_idle()

@@ -6,13 +6,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 
-from django_workflows.models import Event, Run, Step
+from django_workflows.models import Event, Run, Step, Worker
 from django_workflows.serialization import Encoded
 from django_workflows.store import claims
+from django_workflows.upkeep import worker_rows
+from django_workflows.verify import verify_runs
 from django_workflows.workers.attempts.attempts import Attempt, Completed
 from django_workflows.workers.turn import refusals
 from django_workflows.workers.turn.adoption import settle_unheld
@@ -239,3 +242,25 @@ def test_what_a_process_has_begun_is_forgotten_when_its_end_is_recorded(worker: 
     _report(worker, attempts)
     _turn(worker)
     assert not worker.advancer._settlement.begun
+
+
+def test_verify_names_a_step_that_its_live_worker_does_not_hold(worker: LoneWorker, settings: Any) -> None:
+    settings.DJANGO_WORKFLOWS = {**settings.DJANGO_WORKFLOWS, "HEARTBEAT_INTERVAL": 0.05, "POLL_INTERVAL": 0.05}
+    worker_rows.register_worker(
+        worker.worker_id, worker.scope, concurrency=8, lock_key=0, lock_trusted=False, listening=False, skew=0.0
+    )
+    (attempt,) = _begin(worker)
+
+    def found(load: int) -> list[str]:
+        assert worker_rows.beat(worker.worker_id, load)
+        return [violation.what for violation in verify_runs([attempt.run_id]) if "holds no step" in violation.what]
+
+    eventually(lambda: found(0), "the rule sees it")
+    assert not found(1)
+    with refusing("53100", "NEW.type = 'step_completed'"):
+        _report(worker, [attempt])
+        _turn(worker)
+        assert worker_rows.beat(worker.worker_id, 0, worker.advancer.refusals.unsaved)
+        assert Worker.objects.get().unsaved_reason == "no space is left on the server's disk"
+        assert not [v for v in verify_runs([attempt.run_id]) if "holds no step" in v.what], "its result is kept"
+    _turn(worker)
