@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
@@ -18,7 +19,8 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from django_workflows import api, create_hook, get_writable, sleep, step, workflow
-from django_workflows.models import Event, Hook, Outbox, Run, Step, Stream, StreamChunk, Wait, WebhookCall, Worker
+from django_workflows.models import Hook, Run, Step, Stream
+from django_workflows.models.querysets import PinnedManager, PinnedQuerySet
 from django_workflows.streams import reading
 from django_workflows.testing import Workflows
 from django_workflows.upkeep import retention
@@ -27,7 +29,7 @@ from tests.support.runs import add_hook, add_step, new_run, run_row, started_run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sqlite]
 
-TABLES = (Run, Worker, Event, Step, Wait, Hook, Stream, StreamChunk, WebhookCall, Outbox)
+TABLES = [*apps.get_app_config("django_workflows").get_models()]
 
 
 class ReadsElsewhere:
@@ -95,6 +97,13 @@ async def routed(number: int) -> int:
     hook = create_hook(token="routed")
     await sleep("1h")
     return await child.aresult() + await hook
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_is_pinned(table: Any) -> None:
+    for manager in (table._base_manager, table._default_manager):
+        assert isinstance(manager, PinnedManager)
+        assert isinstance(manager.all(), PinnedQuerySet)
 
 
 class TestReadsStay:
