@@ -16,7 +16,6 @@ for is asked in the same order as with ``await``: the logs are equal.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -32,6 +31,7 @@ from greenlet import getcurrent, greenlet
 from ..authoring.options import StartOptions
 from ..authoring.runtime import RUNTIME, CallableStep, HookPort, Named, Runtime, WorkflowMetadata
 from ..values.durations import Duration
+from ..values.per_process import PerProcess
 from . import sandbox
 from .teardown import keep
 
@@ -248,20 +248,4 @@ class _Thread:
             del call, answers, answer
 
 
-_the_thread: _Thread | None = None
-
-
-def _thread() -> _Thread:
-    global _the_thread
-    if _the_thread is None:
-        _the_thread = _Thread()
-    return _the_thread
-
-
-def _forget() -> None:
-    """Threads do not survive a fork."""
-    global _the_thread
-    _the_thread = None
-
-
-os.register_at_fork(after_in_child=_forget)
+_thread = PerProcess(_Thread)

@@ -6,7 +6,6 @@ losing every NOTIFY costs time and nothing else.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ from django.db import connections
 
 from .. import conf
 from ..store import database
+from ..values.per_process import PerProcess
 
 #: seconds between two looks while the listener rings, and while it does not
 SLOW_POLL = 1.0
@@ -141,28 +141,34 @@ def is_direct(connection: Any) -> bool:
     return bool(row[0] == connection.info.backend_pid)
 
 
-_listeners: dict[str, Listener] = {}
-_listeners_lock = threading.Lock()
+class Listeners:
+    """The listeners of a process, one for each database on which one is asked for; ``LISTEN_DATABASE`` may change."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_alias: dict[str, Listener] = {}
+
+    def on(self, alias: str) -> Listener:
+        with self._lock:
+            if alias not in self._by_alias:
+                self._by_alias[alias] = Listener(alias)
+            return self._by_alias[alias]
+
+    def stop(self) -> None:
+        with self._lock:
+            listeners = list(self._by_alias.values())
+        for listener in listeners:
+            listener.stop()
 
 
-def _forget() -> None:
-    """In a forked child: threads do not survive a fork, and another thread may have held the lock."""
-    global _listeners, _listeners_lock
-    _listeners, _listeners_lock = {}, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget)
+_listeners = PerProcess(Listeners)
 
 
 def _listener() -> Listener | None:
-    """The process's listener; None where the database cannot ring."""
+    """The process's listener; None where the database cannot notify."""
     if not database.is_postgresql() or not conf.settings.LISTEN:
         return None
-    alias = conf.settings.LISTEN_DATABASE or database.alias()
-    with _listeners_lock:
-        if alias not in _listeners:
-            _listeners[alias] = Listener(alias)
-        return _listeners[alias]
+    return _listeners().on(conf.settings.LISTEN_DATABASE or database.alias())
 
 
 def is_listening() -> bool:
@@ -172,11 +178,8 @@ def is_listening() -> bool:
 
 
 def close_listeners() -> None:
-    """Give the listening connections of this process back; they come back when somebody waits again."""
-    with _listeners_lock:
-        listeners = list(_listeners.values())
-    for listener in listeners:
-        listener.stop()
+    """Close the listening connections of this process; they are opened again when a caller waits again."""
+    _listeners().stop()
 
 
 class Waiter:

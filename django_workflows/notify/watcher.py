@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +18,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..store import database
+from ..values.per_process import PerProcess
 from . import listener
 
 logger = logging.getLogger(__name__)
@@ -176,21 +176,8 @@ class Watcher:
             database.connection().close()
 
 
-_the_watcher = Watcher()
-
-
-def _forget() -> None:
-    """In a forked child: threads do not survive a fork."""
-    global _the_watcher
-    _the_watcher = Watcher()
-
-
-os.register_at_fork(after_in_child=_forget)
-
-
-def process_watcher() -> Watcher:
-    """The process's watcher."""
-    return _the_watcher
+#: the process's watcher
+process_watcher = PerProcess(Watcher)
 
 
 def wait(source: Source, question: Question, timeout: float | None) -> Any:

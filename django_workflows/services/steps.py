@@ -11,6 +11,7 @@ from .. import conf
 from ..eventlog import events
 from ..eventlog.statuses import TERMINAL_STEP, StepStatus
 from ..exceptions import EntityConflictError, WorkerLostError
+from ..models import Step
 from ..serialization import Encoded, dumps, encode_error, loads
 from ..store.event_log import append
 from ..store.rows import StepRow
@@ -66,6 +67,35 @@ def holds_lease(step: StepRow | None, worker_id: str | None, attempt: int) -> bo
         and step.status == StepStatus.RUNNING
         and step.attempt == attempt
         and step.worker_id == worker_id
+    )
+
+
+def require_lease(step: StepRow | None, step_id: str, worker_id: str | None, attempt: int) -> None:
+    """Refuse what an attempt writes that is not the current one. ``step``: its row as it was read under the run's lock.
+
+    Raises:
+        EntityConflictError: the attempt was cancelled, timed out, or another worker has taken over.
+    """
+    if not holds_lease(step, worker_id, attempt):
+        raise _lease_lost(step_id, attempt)
+
+
+def lock_lease(step_id: str, worker_id: str | None, attempt: int) -> None:
+    """As :func:`require_lease`, for writes beside the run: holds the step's row, not the run's, until the transaction ends.
+
+    Raises:
+        EntityConflictError: the attempt was cancelled, timed out, or another worker has taken over.
+    """
+    rows = Step.objects.select_for_update(no_key=True)
+    current = rows.filter(pk=step_id, worker_id=worker_id, attempt=attempt, status=StepStatus.RUNNING)
+    if not current.exists():
+        raise _lease_lost(step_id, attempt)
+
+
+def _lease_lost(step_id: str, attempt: int) -> EntityConflictError:
+    return EntityConflictError(
+        f"Attempt {attempt} of step {step_id} is no longer current: it was cancelled, timed out, or another worker has "
+        "taken over."
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Min, Q
@@ -20,6 +20,7 @@ from ..eventlog.statuses import StepStatus
 from ..models import Outbox, Run, Schedule, Step, Worker
 from ..serialization.encryption import decrypt_or_sealed, is_sealed
 from . import database, locking
+from .database import Execute
 from .rows import OpenEntities
 from .transition import Transition
 
@@ -112,7 +113,7 @@ FROM locked
 """
 
 
-def claim_these_runs(scope: WorkerScope, run_ids: Sequence[str], execute: Any) -> list[Claimed]:
+def claim_these_runs(scope: WorkerScope, run_ids: Sequence[str], execute: Execute) -> list[Claimed]:
     """Lock those of these runs that are due and that nobody else holds: somebody has just rung for them."""
     database.require_transaction()
     queues = None if scope.queues is None else list(scope.queues)
@@ -120,7 +121,7 @@ def claim_these_runs(scope: WorkerScope, run_ids: Sequence[str], execute: Any) -
     return [_claimed(row) for row in execute(_CLAIM_THESE.format(now=database.sql_now()), values)]
 
 
-def claim_due_runs(scope: WorkerScope, limit: int, execute: Any) -> list[Claimed]:
+def claim_due_runs(scope: WorkerScope, limit: int, execute: Execute) -> list[Claimed]:
     """Lock up to ``limit`` due runs, most urgent first, passing over those that somebody else holds.
 
     The open entities are not read: a run that was never advanced has none, and for the others the caller may have them.
@@ -160,7 +161,7 @@ def _claim_orm(scope: WorkerScope, limit: int) -> list[Claimed]:
     return [Claimed(t, None) for t in found]
 
 
-def lock_for_outcomes(run_ids: Sequence[str], execute: Any, *, skip_locked: bool = False) -> list[Transition]:
+def lock_for_outcomes(run_ids: Sequence[str], execute: Execute, *, skip_locked: bool = False) -> list[Transition]:
     """Lock these runs in the order of their ids, waiting for them or passing over what is held; open entities are not read."""
     database.require_transaction()
     if not database.is_postgresql():
@@ -186,7 +187,9 @@ LIMIT %s
 """
 
 
-def claimable_steps(scope: WorkerScope, limit: int, execute: Any, without: Sequence[str] = ()) -> list[tuple[str, str]]:
+def claimable_steps(
+    scope: WorkerScope, limit: int, execute: Execute, without: Sequence[str] = ()
+) -> list[tuple[str, str]]:
     """Steps that could be started now, as (run id, correlation id), most urgent first: a hint, read again under lock.
 
     ``without``: runs whose steps are passed over.
@@ -234,7 +237,9 @@ SELECT {{now}},
 """
 
 
-def survey(scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: Any, execute: Any) -> Survey:
+def survey(
+    scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: timedelta, execute: Execute
+) -> Survey:
     """One statement that says what there is to do: the base of the worker's loop, which rings only shorten.
 
     ``held``: (step id, number) of all attempts that the worker has, running or to be recorded.
@@ -257,7 +262,7 @@ def _columns(held: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
     return [step_id for step_id, _ in held], [attempt for _, attempt in held]
 
 
-def _survey_orm(scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: Any) -> Survey:
+def _survey_orm(scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: timedelta) -> Survey:
     now = database.now()
     runs = Run.objects.filter(wake_at__isnull=False, workflow__in=scope.workflows)
     runs = runs.filter(

@@ -7,7 +7,7 @@ at a time: with ``BEGIN IMMEDIATE`` the open transaction is the lock.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,12 +21,12 @@ from ..serialization.columns import stored
 from ..serialization.encryption import decrypt, decrypt_or_sealed, is_sealed
 from . import database
 from .columns import columns, names
+from .database import Execute
 from .event_log import unreadable
 from .rows import HookRow, OpenEntities, RunRow, StepRow, WaitRow
 from .transition import Transition
 
 R = TypeVar("R", RunRow, StepRow, WaitRow, HookRow)
-Execute = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
 _PAYLOADS = frozenset(column.name for row in (RunRow, StepRow) for column in columns(row) if column.type is Encoded)
 #: for hand-written SQL: what :func:`run_row` takes
 RUN_COLUMNS = ", ".join(names(RunRow))

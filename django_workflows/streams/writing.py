@@ -9,23 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..eventlog.statuses import TERMINAL_RUN, StepStatus
-from ..exceptions import EntityConflictError, StreamClosedError
-from ..models import Run, Step, Stream, StreamChunk
+from ..eventlog.statuses import TERMINAL_RUN
+from ..exceptions import StreamClosedError
+from ..models import Run, Stream, StreamChunk
 from ..serialization import Encoded
 from ..store import database
-
-
-def require_lease(step_id: str, worker_id: str, attempt: int) -> None:
-    """Hold the step's row for the rest of the transaction, if this attempt is the current one.
-
-    Raises:
-        EntityConflictError: the attempt was cancelled, timed out, or another worker has taken over.
-    """
-    rows = Step.objects.select_for_update(no_key=True)
-    current = rows.filter(pk=step_id, worker_id=worker_id, attempt=attempt, status=StepStatus.RUNNING)
-    if not current.exists():
-        raise EntityConflictError(f"Attempt {attempt} of step {step_id} is no longer current; it may not write.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,9 +203,9 @@ def _park_run(run_id: str, reason: str, pause: float) -> bool:
     """False: another transaction holds the run just now. A run that is gone needs no parking."""
     with atomic():
         found = locking.lock_runs([run_id], skip_locked=True, entities=False)
-        for transition_ in found:
-            runs.block_run(transition_, reason, code_version(), at_least=pause)
-            write([transition_])
+        for transition in found:
+            runs.block_run(transition, reason, code_version(), at_least=pause)
+            write([transition])
         return bool(found) or not claims.existing_runs([run_id])
 
 

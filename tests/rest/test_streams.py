@@ -25,6 +25,7 @@ from django_workflows.exceptions import EntityConflictError, StreamClosedError
 from django_workflows.models import Event, Run, Step, Stream, StreamChunk
 from django_workflows.notify.watcher import process_watcher
 from django_workflows.serialization import dumps
+from django_workflows.services import steps
 from django_workflows.streams import writing
 from django_workflows.streams.pages import MAX_CHUNKS, StreamPages
 from django_workflows.streams.reading import read_page
@@ -87,7 +88,7 @@ class TestWriting:
         run.result(timeout=TIMEOUT)
         step = Step.objects.get(run_id=run.id)
         with pytest.raises(EntityConflictError), transaction.atomic():
-            writing.require_lease(step.pk, step.worker_id or "", step.attempt)
+            steps.lock_lease(step.pk, step.worker_id or "", step.attempt)
 
     def test_an_attempt_that_has_timed_out_writes_nothing_more(self, worker: WorkerProcess, until: Wait) -> None:
         flows.TOO_LATE.clear()

@@ -18,8 +18,6 @@ from tests.support.runs import UNKNOWN, started_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
 
 def _event(run_id: str, sequence: int, type: str = "step_started", correlation_id: str = "x", **more: Any) -> None:
     Event.objects.create(
@@ -46,18 +44,6 @@ def _hook(run_id: str, id: str, correlation_id: str, token: str) -> None:
 def _run(id: str, **more: Any) -> None:
     given: dict[str, Any] = {"workflow": UNKNOWN, "queue": "q", "status": "running", "input": {}, "seed": "s"}
     Run.objects.create(id=id, **{**given, **more}, created_at=Now(), last_event_at=Now())
-
-
-def _tick() -> None:
-    given: dict[str, Any] = {
-        "workflow": UNKNOWN,
-        "spec": {"cron": "* * * * *"},
-        "tz": "UTC",
-        "input": {},
-        "options": {},
-    }
-    schedule, _ = Schedule.objects.get_or_create(name="s", defaults={**given, "created_at": NOW})
-    ScheduleTick.objects.create(schedule=schedule, at=NOW, created_at=NOW)
 
 
 def _twice(write: Callable[[], object], again: Callable[[], object]) -> None:
@@ -128,7 +114,6 @@ VIOLATIONS: dict[str, list[Callable[[str], None]]] = {
             lambda: _event(run, 4, "hook_received", "hook:1", idempotency_key="k"),
         )
     ],
-    "workflows_tick_once": [lambda run: _twice(_tick, _tick)],
     "workflows_stream_name": [
         lambda run: _twice(
             lambda: Stream.objects.create(run_id=run, name="s", created_at=Now()),

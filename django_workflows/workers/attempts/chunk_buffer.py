@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +15,11 @@ from contextlib import suppress
 
 from ...exceptions import StreamClosedError, WorkflowError
 from ...serialization import Encoded
+from ...services import steps
 from ...store import database, faults
 from ...store.transactions import atomic
 from ...streams import writing
+from ...values.per_process import PerProcess
 from .attempts import Attempt
 
 logger = logging.getLogger("django_workflows.worker")
@@ -186,7 +187,7 @@ class ChunkBuffer:
             writing.append_chunks(run_id, stream, chunks, self._writer)
 
     def _require_lease(self) -> None:
-        writing.require_lease(self._attempt.step.id, self._attempt.worker_id, self._attempt.number)
+        steps.lock_lease(self._attempt.step.id, self._attempt.worker_id, self._attempt.number)
 
 
 class Flusher:
@@ -286,13 +287,4 @@ class Flusher:
             database.connection().close()
 
 
-_the_flusher = Flusher()
-_pid = os.getpid()
-
-
-def _flusher() -> Flusher:
-    """The process's flusher. Threads do not survive a fork."""
-    global _the_flusher, _pid
-    if _pid != os.getpid():
-        _the_flusher, _pid = Flusher(), os.getpid()
-    return _the_flusher
+_flusher = PerProcess(Flusher)

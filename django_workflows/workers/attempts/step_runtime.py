@@ -10,15 +10,14 @@ from asgiref.sync import sync_to_async
 from ...authoring.http import WebhookRequest, WebhookResponse
 from ...authoring.options import clean_attributes
 from ...authoring.runtime import Runtime, StepMetadata, WorkflowMetadata
-from ...exceptions import EntityConflictError
 from ...serialization import dumps
-from ...services import attributes, steps
+from ...services import steps
+from ...services.attributes import set_attributes
 from ...store import locking
 from ...store.limits import require_size
 from ...store.transactions import atomic
 from ...store.transition import Transition
 from ...store.write import write
-from ...streams import writing
 from ...webhooks import calls
 from .attempts import Attempt
 from .chunk_buffer import ChunkBuffer
@@ -71,22 +70,18 @@ class StepRuntime(Runtime):
     def _lock(self) -> Transition:
         """The run, locked, if this attempt is still the current one."""
         attempt = self._attempt
-        transition_ = locking.lock_run(attempt.run_id)
-        step = locking.read_step(transition_, attempt.step.id)
-        if not steps.holds_lease(step, attempt.worker_id, attempt.number):
-            raise EntityConflictError(
-                f"Attempt {attempt.number} of step {attempt.step.id} is no longer current: it was cancelled, timed out, "
-                "or another worker has taken over."
-            )
-        return transition_
+        transition = locking.lock_run(attempt.run_id)
+        step = locking.read_step(transition, attempt.step.id)
+        steps.require_lease(step, attempt.step.id, attempt.worker_id, attempt.number)
+        return transition
 
-    def set_attributes(self, attributes_: dict[str, str | None]) -> None:
-        cleaned = clean_attributes(attributes_)
+    def set_attributes(self, attributes: dict[str, str | None]) -> None:
+        cleaned = clean_attributes(attributes)
         with atomic():
-            transition_ = self._lock()
-            attributes.set_attributes(transition_, cleaned, self._attempt.step.correlation_id)
-            write([transition_])
-        self._attempt.attributes = dict(transition_.run.attributes)
+            transition = self._lock()
+            set_attributes(transition, cleaned, self._attempt.step.correlation_id)
+            write([transition])
+        self._attempt.attributes = dict(transition.run.attributes)
 
     def aset_attributes(self, attributes: dict[str, str | None]) -> Awaitable[None]:
         return sync_to_async(self.set_attributes)(attributes)
@@ -123,7 +118,7 @@ class StepRuntime(Runtime):
     # --- answering webhooks ------------------------------------------------------------------------------------------
 
     def _check_lease(self) -> None:
-        writing.require_lease(self._attempt.step.id, self._attempt.worker_id, self._attempt.number)
+        steps.lock_lease(self._attempt.step.id, self._attempt.worker_id, self._attempt.number)
 
     def respond(self, request: WebhookRequest, response: WebhookResponse) -> None:
         with atomic():

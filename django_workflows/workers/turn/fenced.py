@@ -79,10 +79,10 @@ class Fenced:
         body = self._bodies.get(work.run_id)
         if body is None or work.needs_catch_up or body.contended:
             return False
-        transition_ = Transition(body.entities, now)
-        if not all(is_lease_cached(transition_, outcome) for outcome in work.outcomes):
+        transition = Transition(body.entities, now)
+        if not all(is_lease_cached(transition, outcome) for outcome in work.outcomes):
             return False
-        work.load(transition_, body)
+        work.load(transition, body)
         try:
             record_arrivals(work, self._worker, locked=False)
             decide(work, self._worker, locked=False)
