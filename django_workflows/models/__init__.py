@@ -1,7 +1,10 @@
-"""The tables: columns and constraints, no behaviour. Read them freely; only ``services/`` writes them.
+"""The tables: columns and constraints, no behaviour. Read them freely; only the package's own verbs write them.
 
 ``Run`` is at once the lock, the queue entry and the head of its log: it is due when ``wake_at`` has come. ``Event`` is the
-log; every other table is a fold of it, kept so that it can be queried, locked and constrained.
+log; every other table is a fold of it, kept so that it can be queried, locked and constrained. All of them are pinned to
+``DJANGO_WORKFLOWS["DATABASE"]``, whatever the project's routers say.
+
+``fields`` has the kinds of columns (ids, encoded values, moments), ``querysets`` the English of the queries.
 """
 
 from __future__ import annotations
@@ -19,6 +22,12 @@ from .querysets import HookManager, PinnedManager, RunManager, StepManager, Wait
 
 
 class Run(models.Model):
+    """One execution of a workflow: the lock of all that belongs to it, its place in the queue, and the head of its log.
+
+    ``input`` is ``{"args": [...], "kwargs": {...}}``; of ``output`` and ``error`` the one is set with which it ended.
+    ``Run.objects`` has ``active() ended() due() blocked() with_attributes()``.
+    """
+
     id = IdField(primary_key=True, max_length=40)
     workflow = models.CharField(max_length=255)
     queue = models.CharField(max_length=100)
@@ -105,6 +114,12 @@ class Run(models.Model):
 
 
 class Worker(models.Model):
+    """A worker process: what it takes, and how others know that it lives. Rows of stopped workers stay.
+
+    It lives while ``stopped_at`` is NULL and ``heartbeat_at`` is recent; with ``lock_trusted`` the disappearance of its
+    advisory lock shows its death within a second. ``concurrency`` and ``load`` count attempts of steps.
+    """
+
     id = IdField(primary_key=True, max_length=40)
     hostname = models.CharField(max_length=255)
     pid = models.IntegerField()
@@ -112,7 +127,7 @@ class Worker(models.Model):
     concurrency = models.IntegerField(default=1)
     load = models.IntegerField(default=0)
     code_version = models.CharField(max_length=64, default="")
-    #: names that this worker's code defines, so that ``doctor`` can say what nobody knows
+    #: names that this worker's code defines, so that ``doctor`` can name the workflows that no worker knows
     workflows = models.JSONField(default=list)
     started_at = MomentField()
     heartbeat_at = MomentField()
@@ -145,6 +160,12 @@ class Worker(models.Model):
 
 
 class Step(models.Model):
+    """A call of a step by a body: claimable while ``pending`` and ``available_at`` has come, leased while ``running``.
+
+    ``attempt`` with ``worker`` is the lease; ``failures`` are what the retry policy counts, ``losses`` the workers that
+    vanished in mid-attempt. ``error`` of a step that is tried again is the last attempt's.
+    """
+
     id = IdField(primary_key=True, max_length=40)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
     correlation_id = models.CharField(max_length=255)
@@ -199,6 +220,8 @@ class Step(models.Model):
 
 
 class Hook(models.Model):
+    """A body waits for payloads from outside under this token; active until ``disposed_at``. Its payloads are events."""
+
     id = IdField(primary_key=True, max_length=40)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="hooks", db_index=False)
     correlation_id = models.CharField(max_length=255)
@@ -231,6 +254,8 @@ class Hook(models.Model):
 
 
 class Wait(models.Model):
+    """A body sleeps until ``due_at``, by the database's clock, or until it is woken or cancelled (``completed_at``)."""
+
     id = IdField(primary_key=True, max_length=40)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="waits", db_index=False)
     correlation_id = models.CharField(max_length=255)
@@ -261,6 +286,12 @@ class Wait(models.Model):
 
 
 class Event(models.Model):
+    """One entry of a run's log, never changed. The types and their data are the classes of ``eventlog.events``.
+
+    Within a run ``sequence`` orders the log without gaps. ``correlation_id`` names the step, hook, wait or child that the
+    event is about; empty for the run itself.
+    """
+
     pk = models.CompositePrimaryKey("run", "sequence")
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events", db_index=False)
     #: dense from 1, allotted under the run's lock
@@ -269,6 +300,7 @@ class Event(models.Model):
     correlation_id = models.CharField(max_length=255, default="")
     data = SealedField()
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - NULL: not deduplicated
+    #: of the run when the event was written: a retried run ends, and so may its steps, once in each life
     life = models.SmallIntegerField(default=0, db_default=0)
     created_at = MomentField()
 
@@ -311,6 +343,7 @@ class Event(models.Model):
 
     @property
     def record(self) -> Record:
+        """The event as the engine takes it."""
         return Record(self.sequence, self.type, self.correlation_id, self.data, self.created_at)
 
     @property
@@ -320,6 +353,8 @@ class Event(models.Model):
 
 
 class Stream(models.Model):
+    """The head of a stream: the lock of its writers. ``next_index`` is its length, in chunks; none follows ``closed_at``."""
+
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="streams", db_index=False)
     name = models.CharField(max_length=255)
     next_index = models.IntegerField(default=0)
@@ -340,6 +375,8 @@ class Stream(models.Model):
 
 
 class StreamChunk(models.Model):
+    """One value of a stream. ``index`` is dense from 0."""
+
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="chunks", db_index=False)
     stream = models.CharField(max_length=255)
     index = models.IntegerField()
@@ -358,7 +395,7 @@ class StreamChunk(models.Model):
 
 
 class WebhookCall(models.Model):
-    """A caller that is held for a manual response."""
+    """A caller of a webhook that is held for a step's response, until ``answered_at`` or ``expired_at``."""
 
     id = IdField(primary_key=True, max_length=40)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="webhook_calls", db_index=False)
@@ -366,7 +403,7 @@ class WebhookCall(models.Model):
     response = PayloadField(null=True)
     created_at = MomentField()
     answered_at = MomentField(null=True)
-    #: the caller was told 504; a later answer is refused
+    #: the caller got a 504; a later answer is refused
     expired_at = MomentField(null=True)
 
     objects: ClassVar[PinnedManager[WebhookCall]] = PinnedManager()
@@ -381,7 +418,7 @@ class WebhookCall(models.Model):
 
 
 class Outbox(models.Model):
-    """What one run's transition owes another run; delivered in a transaction of its own, more than once at worst."""
+    """A message from one run's transition to another run; applied in a transaction of its own, once."""
 
     kind = models.CharField(max_length=32)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="outbox", db_index=False)

@@ -25,7 +25,7 @@ else:
 
 
 class IdField(_CharField):
-    """A primary key of text. On PostgreSQL without the second index that Django adds for LIKE: nobody searches by it."""
+    """A primary key of text. On PostgreSQL without the second index that Django adds for LIKE, by which no query searches."""
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
         if connection.vendor == "postgresql":
@@ -151,4 +151,5 @@ class IsOneOf(models.Func):
 
 
 def among(field: str, values: Iterable[str]) -> IsOneOf:
+    """:class:`IsOneOf` with the values in a fixed order, so that migrations see no change."""
     return IsOneOf(field, sorted(map(str, values)))

@@ -59,11 +59,14 @@ def attribute_is(key: str, value: str, alias: str) -> models.Q:
 
 
 class RunQuerySet(PinnedQuerySet["Run"]):
+    """``Run.objects``."""
+
     def active(self) -> Self:
         """Runs that have not ended."""
         return self.filter(status__in=sorted(ACTIVE_RUN))
 
     def ended(self) -> Self:
+        """Runs that are completed, failed or cancelled."""
         return self.filter(status__in=sorted(TERMINAL_RUN))
 
     def due(self, now: datetime | None = None) -> Self:
@@ -71,7 +74,7 @@ class RunQuerySet(PinnedQuerySet["Run"]):
         return self.filter(wake_at__lte=now or clock.now())
 
     def blocked(self) -> Self:
-        """Runs parked because the code at hand does not fit their log."""
+        """Active runs that are parked, as no code that was there fits their log."""
         return self.active().exclude(blocked_reason="")
 
     def with_attributes(self, /, **attributes: str) -> Self:
@@ -80,25 +83,38 @@ class RunQuerySet(PinnedQuerySet["Run"]):
 
 
 class StepQuerySet(PinnedQuerySet["Step"]):
+    """``Step.objects``."""
+
     def claimable(self, now: datetime | None = None) -> Self:
+        """Pending steps whose time has come."""
         return self.filter(status=StepStatus.PENDING, available_at__lte=now or clock.now())
 
     def running(self) -> Self:
+        """Steps with an attempt under way, its worker dead or alive."""
         return self.filter(status=StepStatus.RUNNING)
 
 
 class HookQuerySet(PinnedQuerySet["Hook"]):
+    """``Hook.objects``."""
+
     def active(self) -> Self:
+        """Hooks that take payloads; their tokens are taken."""
         return self.filter(disposed_at__isnull=True)
 
 
 class WaitQuerySet(PinnedQuerySet["Wait"]):
+    """``Wait.objects``."""
+
     def open(self) -> Self:
+        """Waits that are neither over nor cancelled."""
         return self.filter(status=WaitStatus.WAITING)
 
 
 class WorkerQuerySet(PinnedQuerySet["Worker"]):
-    def alive(self, **_: Any) -> Self:
+    """``Worker.objects``."""
+
+    def alive(self) -> Self:
+        """Workers that have not stopped, as far as their rows say: one that was killed is among them until it is noticed."""
         return self.filter(stopped_at__isnull=True)
 
 

@@ -1,7 +1,7 @@
-"""Waiting for what somebody else will write: one listener per process rings for all who wait in it.
+"""Waiting for what another process will write: one listener per process wakes all waiters in it.
 
-A ring is a hint. Whoever waits looks at the rows first, then waits for a ring or for a short while, and looks again; so
-losing every NOTIFY costs time and nothing else.
+A notification is a hint. A waiter polls the rows first, then waits for a notification or for a short while, and polls
+again; so losing every NOTIFY costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .. import conf
 from ..store import database
 from ..values.per_process import PerProcess
 
-#: seconds between two looks while the listener rings, and while it does not
+#: seconds between two polls while the listener hears, and while it does not
 SLOW_POLL = 1.0
 FAST_POLL = 0.02
-#: seconds after which a listener that nobody needs any more gives its connection back
+#: seconds after which a listener without subscriptions ends and closes its connection
 LINGER = 30.0
 #: seconds before a connection that turned out to lead through a pooler is tried again: the address may be another by then
 PROOF_INTERVAL = 30.0
@@ -52,6 +52,7 @@ class Listener:
         self._interrupt.clear()
 
     def subscribe(self, key: str, call: Callable[[], None]) -> None:
+        """``call``, which must not block, is called from the listener's thread at every notification of the key."""
         with self._lock:
             self._calls[key].append(call)
             if self._thread is None:
@@ -59,6 +60,7 @@ class Listener:
                 self._thread.start()
 
     def unsubscribe(self, key: str, call: Callable[[], None]) -> None:
+        """Take back one subscription; the thread ends after ``LINGER`` seconds without any."""
         with self._lock:
             self._calls[key].remove(call)
             if not self._calls[key]:
@@ -71,7 +73,7 @@ class Listener:
             try:
                 self._listen_once()
                 pause = 0.1
-            except Exception:  # noqa: BLE001 - the database is away: those who wait poll meanwhile
+            except Exception:  # noqa: BLE001 - the database is away: the waiters poll meanwhile
                 self.ready.clear()
                 time.sleep(pause)
                 pause = min(pause * 2, 5.0)
@@ -149,12 +151,14 @@ class Listeners:
         self._by_alias: dict[str, Listener] = {}
 
     def on(self, alias: str) -> Listener:
+        """The listener on this database."""
         with self._lock:
             if alias not in self._by_alias:
                 self._by_alias[alias] = Listener(alias)
             return self._by_alias[alias]
 
     def stop(self) -> None:
+        """End their threads and close their connections."""
         with self._lock:
             listeners = list(self._by_alias.values())
         for listener in listeners:
@@ -183,13 +187,14 @@ def close_listeners() -> None:
 
 
 class Waiter:
-    """What one waiter holds: ``poll`` is how long it may wait for a ring before it looks again."""
+    """What a caller holds while it waits."""
 
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
 
     @property
     def poll(self) -> float:
+        """Seconds to wait for a notification before the rows are polled again."""
         return SLOW_POLL if self._listener is not None and self._listener.ready.is_set() else FAST_POLL
 
 

@@ -31,7 +31,7 @@ def status(run_id: str) -> str:
 
 
 def result(run_id: str, timeout: float | None = None) -> Any:
-    """The run's output; waits until it has ended, at most ``timeout`` seconds (None: for ever).
+    """The run's output; waits until it has ended, at most ``timeout`` seconds (None: indefinitely).
 
     Raises:
         RunFailedError, RunCancelledError: that is how it ended. TimeoutError: it has not ended yet.
@@ -75,7 +75,7 @@ async def aresult(run_id: str, timeout: float | None = None) -> Any:
 
 
 def _ask(run_id: str) -> Any:
-    """:func:`_outcome`, for somebody who would wait for it."""
+    """:func:`_outcome`, for a caller that would wait for it: refused where the wait could never end."""
     value = _outcome(run_id)
     if value is _PENDING:
         _refuse_in_atomic_block()
@@ -95,7 +95,7 @@ def _pause(run_id: str, poll: float, deadline: float | None) -> float:
         return poll
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError(f"Run {run_id} has not ended in time; it goes on, ask again later.")
+        raise TimeoutError(f"Run {run_id} has not ended in time; it continues, ask again later.")
     return min(poll, left)
 
 

@@ -1,8 +1,8 @@
-"""One thread per process that looks at rows for everybody who waits in it.
+"""One thread per process that polls the rows for all waiters in it.
 
 A thousand readers of streams and callers of webhooks that wait cost one thread, one database connection, and a query or
-two for each look, however many they are. Whoever waits asks a :class:`Source` a question and is called when there is an
-answer: a ring on ``CHANGED`` makes the watcher look at once, and without one it looks every now and then all the same.
+two for each poll, however many they are. A waiter puts a question to a :class:`Source` and is called when there is an
+answer: a notification of ``CHANGED`` makes the watcher poll at once, and without one it polls every now and then.
 """
 
 from __future__ import annotations
@@ -25,21 +25,25 @@ logger = logging.getLogger(__name__)
 
 #: what a source says when a question has no answer yet
 NOTHING = object()
-#: seconds after which the thread ends, and gives its connection back, when nobody waits any more
+#: seconds after which the thread ends, and closes its connection, when nothing is waited for
 LINGER = 5.0
-#: questions that one look takes on
+#: questions that one poll of a source takes
 _BATCH = 500
 
 
 class Question(Protocol):
+    """What is waited for, as its source understands it."""
+
     @property
     def keys(self) -> Sequence[str]:
         """The payloads of ``CHANGED`` after which the answer may have come."""
 
 
 class Source(Protocol):
+    """Reads the answers to many questions at once."""
+
     def poll(self, questions: Sequence[Any]) -> Sequence[Any]:
-        """For each question its answer, an exception for the one who asked, or :data:`NOTHING`."""
+        """For each question its answer, an exception for the caller, or :data:`NOTHING`."""
 
 
 class Subscription:
@@ -53,6 +57,8 @@ class Subscription:
 
 
 class Watcher:
+    """Polls the sources for the open subscriptions. Its thread begins with the first one."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._subscriptions: dict[Subscription, listener.Waiter | None] = {}
@@ -62,6 +68,7 @@ class Watcher:
         self._stopping = False
 
     def watch(self, source: Source, question: Question, call: Callable[[Any], None]) -> Subscription:
+        """Have ``call`` get the answer, once, from the watcher's thread; :meth:`cancel` afterwards in any case."""
         subscription = Subscription(source, question, call)
         waiter: listener.Waiter | None = None
         for key in question.keys:
@@ -76,6 +83,7 @@ class Watcher:
         return subscription
 
     def cancel(self, subscription: Subscription) -> None:
+        """End the subscription, answered or not."""
         with self._lock:
             self._subscriptions.pop(subscription, None)
             self._dirty.pop(subscription, None)
@@ -128,14 +136,14 @@ class Watcher:
             self._thread = None
             return True
 
-    def _due(self, everybody: bool) -> list[Subscription]:
+    def _due(self, all_of_them: bool) -> list[Subscription]:
         with self._lock:
-            due = list(self._subscriptions if everybody else self._dirty)
+            due = list(self._subscriptions if all_of_them else self._dirty)
             self._dirty.clear()
             return due
 
     def _poll(self) -> float | None:
-        """Seconds until everybody's rows are looked at without a ring; None when nobody waits."""
+        """Seconds until all rows are polled without a notification; None when nothing is waited for."""
         with self._lock:
             waiters = list(self._subscriptions.values())
         return (
@@ -153,8 +161,8 @@ class Watcher:
                 batch = group[start : start + _BATCH]
                 try:
                     answers = source.poll([subscription.question for subscription in batch])
-                except Exception as error:  # noqa: BLE001 - the database is away: they all go on waiting
-                    logger.debug("A look at what is waited for failed and is tried again: %s", error)
+                except Exception as error:  # noqa: BLE001 - the database is away: all of them keep waiting
+                    logger.debug("Polling for waiters failed and is tried again: %s", error)
                     for subscription in subscriptions:
                         self._ring(subscription)
                     return False
@@ -168,7 +176,7 @@ class Watcher:
             known = self._subscriptions.pop(subscription, self) is not self
             self._dirty.pop(subscription, None)
         if known:
-            with suppress(RuntimeError):  # the event loop of the one who asked is closed
+            with suppress(RuntimeError):  # the caller's event loop is closed
                 subscription.call(answer)
 
     def _forget_connection(self) -> None:

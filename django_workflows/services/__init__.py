@@ -5,20 +5,20 @@ the entity, **record** the event, set the **wake**. The caller opens the transac
 
 ::
 
-    rows        what a locked run and its open entities look like in memory
-    database    alias, clock, NOTIFY: the little SQL that is not about one table
-    locking     lock_run(), lock_runs(), claim_due_runs()
-    transition  what one transaction does to one locked run, gathered in memory
-    event_log   append(), read()
-    runs steps waits hooks children attributes streams   one verb per transition
-    decisions   a body's commands -> those verbs
-    write       transitions -> tables: write_orm (ORM, the reference) and write_sql (one PostgreSQL statement)
-    leases      worker rows, liveness, rescue
-    idempotency to whom a key belongs
-    contexts    what the middleware captured for a run
-    outbox      what one run owes another
-    retention   pruning and erasure
+    creation      NewRun -> its row and ``run_created``, one statement for any number of runs
+    start_options what the options of a start come to: queue, delay, timeout, attributes
+    idempotency   which caller an idempotency key belongs to
+    contexts      what the middleware captured for a run
+    runs          start, cancel, time out, end, block, unblock; when a worker should advance the run next
+    steps         create, start, complete, fail, retry, lose, release, cancel; the lease of an attempt
+    waits         create, complete, wake, cancel
+    hooks         a token won or lost, payloads received, disposed
+    children      a body starts a run of its own
+    attributes    searchable text, merged under the run's lock
+    decisions     a body's commands -> those verbs
+    continuation  a run ends and hands over to a new one
+    outbox        messages from one run's transition to another run: a child has ended, a parent was cancelled
 
-A transition changes rows in memory first (:class:`~.transition.Transition`) and is written at the end, all or nothing:
-under the run's lock, or as one statement fenced by ``last_sequence``.
+A transition never locks a second run. What concerns another run goes through the outbox, each message in a transaction of
+its own.
 """

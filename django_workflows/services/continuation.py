@@ -18,7 +18,7 @@ def continue_as_new(transition: Transition, command: ContinueAsNew) -> None:
     """Create the successor and complete this run with its id as output: ``{"continued_as": "wrun_…"}``.
 
     The successor takes over queue, priority, attributes, timeout and, in the eyes of a parent that waits for this run,
-    its place as the child: the parent hears of the last one's end. After a cancel request or past its deadline the run
+    its place as the child: the last one's end is the child's end. After a cancel request or past its deadline the run
     ends as that says, and there is no successor.
     """
     run = transition.run

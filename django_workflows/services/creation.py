@@ -51,6 +51,7 @@ class NewRun:
     seed: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def created_event(self) -> events.RunCreated:
+        """The first event of its log."""
         args, kwargs = split_input(self.input)
         return events.RunCreated(
             workflow=self.workflow,
@@ -70,6 +71,7 @@ class NewRun:
         )
 
     def wake_at(self, now: datetime) -> datetime:
+        """When the run may begin, if it is created at ``now``."""
         if isinstance(self.run_after, timedelta):
             return now + self.run_after
         return max(now, self.run_after) if self.run_after is not None else now

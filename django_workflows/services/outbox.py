@@ -1,4 +1,4 @@
-"""What one run's transition owes another run.
+"""Messages from one run's transition to another run.
 
 A transition never locks a second run. It leaves a row here in its own transaction; ``flush_outbox`` takes the rows up
 later, each in a transaction that locks the other run, applies it if it is not applied yet, and removes the row.
@@ -44,7 +44,10 @@ _MOST_HELD = 10_000
 
 
 def queue_child_ended(transition: Transition) -> None:
-    """The run has ended: its parent is told, and children that were not detached are cancelled with a cancelled run."""
+    """The run has ended: queue its end for its parent and, where it was cancelled or timed out, the cancel of its children.
+
+    Detached children are left alone.
+    """
     run = transition.run
     if run.parent_id is not None:
         transition.outbox.append((CHILD_ENDED, run.parent_id, _end(run.id, run.status, run.output, run.error)))
@@ -53,7 +56,7 @@ def queue_child_ended(transition: Transition) -> None:
 
 
 def queue_child_ended_again(child_id: str, parent_id: str, now: datetime) -> None:
-    """The parent asks once more how a child ended that has ended already: it begins another life."""
+    """Queue the end of a child that has ended already once more: its parent has been retried and waits for it again."""
     payload = _end(child_id, *read_end(child_id))
     Outbox.objects.create(kind=CHILD_ENDED, run_id=child_id, target=parent_id, payload=payload, created_at=now)
 
@@ -81,7 +84,7 @@ _held: OrderedDict[int, _Held] = OrderedDict()
 
 
 def flush_outbox(limit: int = 100) -> int:
-    """Deliver what is owed, oldest first. Returns how many rows were taken up; any number of workers may call it.
+    """Apply pending messages, oldest first. Returns how many rows were handled; any number of workers may call it.
 
     Ends of children are recorded together, one by one if that fails; the rest each in a transaction of its own. A row
     that cannot be delivered is passed over for a while, longer each time; where the other run's own rows are in its
@@ -89,9 +92,9 @@ def flush_outbox(limit: int = 100) -> int:
     """
     now = time.monotonic()
     held = [pk for pk, row in list(_held.items()) if row.at > now]
-    owed = Outbox.objects.exclude(pk__in=held).order_by("pk").values_list("pk", "kind")
+    pending = Outbox.objects.exclude(pk__in=held).order_by("pk").values_list("pk", "kind")
     kinds: dict[str, list[int]] = {CHILD_ENDED: [], CANCEL_CHILD: []}
-    for pk, kind in owed[:limit]:
+    for pk, kind in pending[:limit]:
         kinds.setdefault(kind, []).append(pk)
     ends = kinds[CHILD_ENDED]
     count = _attempt(_deliver_ends, ends) if ends else 0
@@ -119,7 +122,7 @@ def _attempt_alone(delivery: Callable[[Any], int], what: Any, pk: int) -> int:
         fault = faults.classify(error)
         if fault.kind is faults.Kind.GONE or not database.connection().is_usable():
             raise
-        # Its run is held by a long transaction, or another version of the code owes what this one does not know.
+        # Its run is held by a long transaction, or another version of the code has queued a kind that this one lacks.
         held = _held.setdefault(pk, _Held())
         held.hold()
         while len(_held) > _MOST_HELD:
@@ -136,7 +139,7 @@ def _attempt_alone(delivery: Callable[[Any], int], what: Any, pk: int) -> int:
 
 
 def _park_target(pk: int, sentence: str) -> None:
-    """The run that cannot be told is parked: an operator sees why it does not go on."""
+    """Park the run that cannot record the message: an operator sees why it does not continue."""
     from .runs import block_run
 
     try:
@@ -157,7 +160,7 @@ def _park_target(pk: int, sentence: str) -> None:
 
 @dataclass(slots=True)
 class _End:
-    """A row of the outbox, its payload as plain JSON: nobody here needs to know the classes that it names."""
+    """A row of the outbox, its payload as JSON values: the classes that it names need not exist here."""
 
     pk: int
     child_id: str
@@ -184,7 +187,7 @@ def _deliver_ends(pks: Sequence[int]) -> int:
 
 
 def _lock_ends(pks: Sequence[int]) -> list[_End]:
-    """The rows that nobody else is delivering."""
+    """The rows that no other worker is applying."""
     rows = Outbox.objects.filter(pk__in=pks).order_by("pk").select_for_update(skip_locked=True)
     found = list(with_raw(rows, "payload").values_list("pk", "run_id", "target", "raw_payload"))
     columns = ("pk", "parent_correlation_id", "continued_from")
@@ -243,7 +246,7 @@ def _known_as(end: _End) -> str:
 
 
 def _deliver_cancel(pk: int) -> int:
-    """Take the row up in as many transactions as it needs; 0 if it is gone or somebody else has it."""
+    """Take the row up in as many transactions as it needs; 0 if it is gone or another worker has it."""
     done = False
     while not done:
         with atomic():

@@ -1,4 +1,4 @@
-"""The life of a run: created, started, asked to end, ended; blocked when the code at hand does not fit its log."""
+"""The life of a run: created, started, asked to end, ended; blocked when this code does not fit its log."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _first_reason(transition: Transition) -> str | None:
 
 
 def _timeout_error(transition: Transition, error: Encoded | None) -> Encoded:
-    """What left the body is the cause, unless it is how the body was told of its deadline."""
+    """What left the body is the cause, unless it is the very error by which the body learned of its deadline."""
     run = transition.run
     limit = None if run.deadline_at is None else run.deadline_at - run.created_at
     told = error is None or loads(error)["type"] == _CANCELLED
@@ -154,7 +154,7 @@ def _set_status(transition: Transition, status: RunStatus) -> None:
 
 
 def _close(transition: Transition) -> None:
-    """Pending steps and open waits become cancelled, hooks are disposed, the parent is told. Running steps may finish."""
+    """Pending steps and open waits become cancelled, hooks are disposed, the parent is notified. Running steps may finish."""
     run, entities = transition.run, transition.entities
     for step in list(entities.steps.values()):
         if step.status == StepStatus.PENDING:
@@ -169,7 +169,7 @@ def _close(transition: Transition) -> None:
 
 
 def retention_of(workflow: str) -> float | None:
-    """Seconds that an ended run of this workflow is kept; None: for ever."""
+    """Seconds that an ended run of this workflow is kept; None: indefinitely."""
     definition: Any = find_workflow(workflow)
     if definition is not None and definition.retention is not None:
         return float(definition.retention.total_seconds())

@@ -100,7 +100,7 @@ def _lease_lost(step_id: str, attempt: int) -> EntityConflictError:
 
 
 def complete_step(transition: Transition, step: StepRow, output: Encoded) -> None:
-    """The attempt in hand returned. Also after the run's end: a step that was running may say how it went."""
+    """The current attempt returned. Also after the run's end: a step that was running may still report its outcome."""
     _end(transition, step, StepStatus.COMPLETED)
     step.output = output
     append(transition, events.StepCompleted(step.attempt, output), step.correlation_id)
@@ -108,7 +108,7 @@ def complete_step(transition: Transition, step: StepRow, output: Encoded) -> Non
 
 
 def fail_step(transition: Transition, step: StepRow, error: Encoded, raised: BaseException | None = None) -> None:
-    """The attempt in hand failed, and no retry is left or wanted. ``raised``: the exception itself, for observers."""
+    """The current attempt failed, and no retry is left or wanted. ``raised``: the exception itself, for observers."""
     step.failures += 1
     _fail(transition, step, error, raised)
 
@@ -116,7 +116,7 @@ def fail_step(transition: Transition, step: StepRow, error: Encoded, raised: Bas
 def retry_step(
     transition: Transition, step: StepRow, error: Encoded, retry_at: datetime, raised: BaseException | None = None
 ) -> None:
-    """The attempt in hand failed and the step is tried again, not before ``retry_at``."""
+    """The current attempt failed and the step is tried again, not before ``retry_at`` (aware)."""
     step.failures += 1
     _requeue(transition, step, error, retry_at, lost=False, raised=raised)
 
@@ -149,7 +149,10 @@ def release_step(transition: Transition, step: StepRow) -> None:
 
 
 def cancel_step(transition: Transition, step: StepRow | None, correlation_id: str) -> bool:
-    """The body no longer wants the step. A pending one never starts, a running one is told. False: it ended before."""
+    """The body no longer wants the step. A pending one never starts; the attempt of a running one learns of it.
+
+    False: the step had ended before.
+    """
     if step is None or step.status in TERMINAL_STEP:
         return False
     _end(transition, step, StepStatus.CANCELLED)

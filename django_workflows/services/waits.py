@@ -23,7 +23,7 @@ def create_wait(transition: Transition, correlation_id: str, due_at: datetime) -
 
 
 def complete_wait(transition: Transition, wait: WaitRow, *, woken: bool = False) -> None:
-    """The time has come, or (``woken``) somebody ended the wait early."""
+    """The time has come, or (``woken``) a person or another program ended the wait early."""
     _end(transition, wait, WaitStatus.COMPLETED)
     append(transition, events.WaitCompleted(woken), wait.correlation_id)
     transition.run.wake_at = transition.now

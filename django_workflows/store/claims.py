@@ -114,7 +114,7 @@ FROM locked
 
 
 def claim_these_runs(scope: WorkerScope, run_ids: Sequence[str], execute: Execute) -> list[Claimed]:
-    """Lock those of these runs that are due and that nobody else holds: somebody has just rung for them."""
+    """Lock those of these runs that are due and that no other transaction holds: a NOTIFY has just named them."""
     database.require_transaction()
     queues = None if scope.queues is None else list(scope.queues)
     values = [list(run_ids), list(scope.workflows), queues, queues]
@@ -122,7 +122,7 @@ def claim_these_runs(scope: WorkerScope, run_ids: Sequence[str], execute: Execut
 
 
 def claim_due_runs(scope: WorkerScope, limit: int, execute: Execute) -> list[Claimed]:
-    """Lock up to ``limit`` due runs, most urgent first, passing over those that somebody else holds.
+    """Lock up to ``limit`` due runs, most urgent first, passing over those that another transaction holds.
 
     The open entities are not read: a run that was never advanced has none, and for the others the caller may have them.
     """
@@ -240,7 +240,7 @@ SELECT {{now}},
 def survey(
     scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: timedelta, execute: Execute
 ) -> Survey:
-    """One statement that says what there is to do: the base of the worker's loop, which rings only shorten.
+    """One statement that says what there is to do: the base of the worker's loop; notifications only shorten its waits.
 
     ``held``: (step id, number) of all attempts that the worker has, running or to be recorded.
     """

@@ -1,7 +1,7 @@
 """The one seam after the commit: what has happened to runs and steps is passed on to the observers, in order.
 
 Logs and signals are observers. They cannot change what is committed: what one raises is logged, and the others and the run
-go on. They run in the thread that committed, so a slow one delays that thread. What no observer wants costs a look-up.
+continue. They run in the thread that committed, so a slow one delays that thread. What no observer wants costs a look-up.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _tell(observer: Observer, happening: Happening) -> None:
             observer.observe(happening)
     except (Exception, SystemExit):  # noqa: BLE001 - handlers, filters and receivers are the project's code
         try:
-            logger.exception("An observer of %s failed; the run goes on.", happening.name)
+            logger.exception("An observer of %s failed; the run continues.", happening.name)
         except Exception:  # noqa: BLE001, S110 - the handler of this line as well: nothing is left that could say so
             pass
 

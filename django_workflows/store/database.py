@@ -13,9 +13,9 @@ from django.utils import timezone
 from .. import conf
 from ..values import clock
 
-#: rung when a worker should look: a run is due or a step can be claimed. The payload is empty.
+#: the channel that wakes workers: a run is due (the payload is its id) or a step can be claimed (empty)
 WORK = "django_workflows_work"
-#: rung when somebody may be waiting for what was written: the payload is "<run id>" or "<run id> <stream name>"
+#: the channel that wakes waiters: the payload says what has changed, "<run id>", "<run id> <stream name>", "<call id>"
 CHANGED = "django_workflows_news"
 
 
@@ -24,14 +24,17 @@ Execute = Callable[[str, Sequence[Any]], Rows]
 
 
 def alias() -> str:
+    """The alias of the workflow database: ``DJANGO_WORKFLOWS["DATABASE"]``."""
     return str(conf.settings.DATABASE)
 
 
 def connection() -> BaseDatabaseWrapper:
+    """This thread's connection to the workflow database."""
     return connections[alias()]
 
 
 def is_postgresql() -> bool:
+    """False: SQLite, which has one writer at a time and no NOTIFY."""
     return connection().vendor == "postgresql"
 
 

@@ -45,6 +45,7 @@ class RunRow:
 
     @property
     def ended(self) -> bool:
+        """Whether the run is completed, failed or cancelled."""
         return self.status in TERMINAL_RUN
 
 
@@ -126,6 +127,7 @@ class OpenEntities:
         self._due: list[tuple[datetime, str]] = []
 
     def add_wait(self, wait: WaitRow) -> None:
+        """Put an open wait where :meth:`first_wait` and :meth:`next_due` find it."""
         self.waits[wait.correlation_id] = wait
         heappush(self._due, (wait.due_at, wait.correlation_id))
 

@@ -15,6 +15,8 @@ ANY_STEP = ""
 
 @dataclass(slots=True)
 class EventRow:
+    """An event to be written. ``life``: the run's, from 0. ``idempotency_key``: the sender's, of a delivery to a hook."""
+
     record: Record
     life: int
     idempotency_key: str | None
@@ -68,17 +70,18 @@ class Transition:
         self.outbox: list[tuple[str, str, Any]] = []
         #: more than ``last_sequence``, ``last_event_at`` and ``wake_at`` of the run has changed
         self.run_changed = False
-        #: whom other processes are rung for at the commit: runs that are due, ``ANY_STEP`` for steps that wait for any worker
+        #: payloads of ``WORK``: runs that are due for other processes, ``ANY_STEP`` for steps that wait for any worker
         self.wake: set[str] = set()
-        #: somebody may be waiting for what this transition writes
+        #: payloads of ``CHANGED``: what waiters may be waiting for
         self.changed: list[str] = []
-        #: what observers are told once it is committed, beside the events
+        #: what observers learn once it is committed, beside the events
         self.notes: list[Note] = []
         #: what was raised, by the sequence of the event that records it, where this process has caught it
         self.raised: dict[int, BaseException] = {}
 
     @property
     def empty(self) -> bool:
+        """Nothing has to be written."""
         return not (self.events or self.run_changed) and self.run.wake_at == self._expected_wake
 
     def adopt(self, entities: OpenEntities) -> None:
@@ -97,5 +100,6 @@ class Transition:
             self.changed_steps[step.id] = step
 
     def change_wait(self, wait: WaitRow) -> None:
+        """Note that a wait's row has changed, as :meth:`change_step` does."""
         if wait.id not in self.new_waits:
             self.changed_waits[wait.id] = wait

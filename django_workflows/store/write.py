@@ -40,6 +40,7 @@ def write_rows(transitions: Sequence[Transition], execute: Execute | None = None
 
 
 def write_outbox(transitions: Sequence[Transition]) -> None:
+    """Store the messages to other runs that these transitions have gathered."""
     rows = [
         Outbox(kind=kind, run_id=transition.run.id, target=target, payload=payload, created_at=transition.now)
         for transition in transitions

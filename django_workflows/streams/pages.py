@@ -31,7 +31,7 @@ SELECT idx, data FROM (
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``chunks``: (index, encoded value) in order. ``next_index``: where to go on. ``done``: nothing will follow."""
+    """``chunks``: (index, encoded value) in order. ``next_index``: where the next page starts. ``done``: nothing will follow."""
 
     chunks: Sequence[tuple[int, Encoded]]
     next_index: int
@@ -49,6 +49,7 @@ class PageQuestion:
 
     @property
     def keys(self) -> Sequence[str]:
+        """What changes when the stream grows, is closed, or its run ends."""
         return (stream_key(self.run_id, self.stream), self.run_id)
 
 
@@ -56,6 +57,7 @@ class StreamPages:
     """Answers :class:`PageQuestion` with the page, once it has a chunk or is the last; an unknown run with an error."""
 
     def poll(self, questions: Sequence[PageQuestion]) -> Sequence[object]:
+        """For each question its page or error, or ``NOTHING``: two queries for all, and one for each page with chunks."""
         run_ids = {question.run_id for question in questions}
         # The status first: chunks written before a run's end are there by the time that the end is seen.
         statuses = dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "status"))
@@ -87,7 +89,7 @@ class StreamPages:
 
 
 def _final_head(question: PageQuestion) -> int:
-    """The length of a stream whose run has ended: whoever was still writing has finished once the lock is ours."""
+    """The length of a stream whose run has ended: a writer that was still under way has finished once the lock is ours."""
     with atomic():
         rows = Stream.objects.select_for_update(no_key=True)
         stream = rows.filter(run_id=question.run_id, name=question.stream).first()

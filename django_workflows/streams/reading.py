@@ -120,7 +120,7 @@ async def astream(
 
 def _chunks(page: Page | None, timeout: Duration | None) -> Any:
     if page is None:
-        raise TimeoutError(f"Nothing was written to the stream for {timeout}; the run goes on, read again later.")
+        raise TimeoutError(f"Nothing was written to the stream for {timeout}; the run continues, read again later.")
     return page.chunks
 
 

@@ -60,11 +60,12 @@ def close_stream(run_id: str, name: str, writer: Writer | None = None) -> None:
 
 
 def notify_changed(run_id: str, name: str) -> None:
+    """Wake the readers of the stream, at the commit."""
     database.notify(database.CHANGED, [stream_key(run_id, name)])
 
 
 def stream_key(run_id: str, name: str) -> str:
-    """What ``CHANGED`` says when a stream has grown. A payload of NOTIFY has less than 8,000 bytes."""
+    """The payload of ``CHANGED`` when a stream has grown or was closed. A payload of NOTIFY has less than 8,000 bytes."""
     return f"{run_id} {name}"
 
 

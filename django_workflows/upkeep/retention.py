@@ -96,7 +96,7 @@ def _remove_checked(run_ids: Sequence[str]) -> int:
 
 
 def count_prunable(older_than: timedelta | None = None, workflow: str | None = None) -> int:
-    """How many runs :func:`prune` would remove by and by."""
+    """How many runs :func:`prune` would remove eventually."""
     return _prunable(older_than, workflow).count()
 
 

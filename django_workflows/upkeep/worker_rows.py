@@ -1,4 +1,4 @@
-"""Worker rows: who is there, how that is known, and what happens to the steps of those who are not.
+"""Worker rows: which workers live, how that is known, and what happens to the steps of those that are gone.
 
 A worker shows that it lives by a heartbeat and, on PostgreSQL, by a session advisory lock: when its process dies the server
 drops the connection and with it the lock, which the others see within a second. A lock that was taken through a
@@ -55,7 +55,7 @@ def register_worker(
     listening: bool,
     skew: float,
 ) -> Worker:
-    """Record a worker that begins."""
+    """Register a starting worker. ``skew``: its wall clock minus the database's, in seconds."""
     now = database.now()
     return Worker.objects.create(
         id=worker_id,
@@ -75,7 +75,7 @@ def register_worker(
 
 
 def beat(worker_id: str, load: int, unsaved: Unsaved | None = None) -> bool:
-    """A sign of life. False: the others took this worker for dead (it was frozen, say); it must begin again."""
+    """A sign of life. False: the others took this worker for dead (it was frozen, say); it must register again."""
     alive = Worker.objects.alive().filter(pk=worker_id)
     count, since, reason = (unsaved.count, unsaved.since, unsaved.reason) if unsaved else (0, None, "")
     return bool(
@@ -95,9 +95,9 @@ def stop_worker(worker_id: str) -> None:
 
 
 def rescue(worker_ids: Sequence[str]) -> int:
-    """Give the steps of dead workers back: lost, not failed. Returns how many. Any number of workers may call it.
+    """Requeue the steps of dead workers: lost, not failed. Returns how many. Any number of workers may call it.
 
-    A run whose rows do not let it is parked with its reason, and the others go on; when it has been repaired,
+    A run whose rows do not allow it is parked with the reason, and the others follow; when it has been repaired,
     :func:`rescue_orphans` finds what is left of it.
     """
     count = 0
@@ -143,7 +143,7 @@ def _rescue_or_park(run_id: str, step_id: str, worker_id: str | None) -> int | N
 def _rescue_step(run_id: str, step_id: str, worker_id: str | None) -> int:
     with atomic():
         found = lock_runs([run_id], skip_locked=True, entities=False)
-        if not found:  # held by somebody's long transaction: the next look finds it again
+        if not found:  # held by a long transaction: the next survey finds it again
             return 0
         transition = found[0]
         step = read_step(transition, step_id)
@@ -155,7 +155,7 @@ def _rescue_step(run_id: str, step_id: str, worker_id: str | None) -> int:
 
 
 def rescue_orphans() -> int:
-    """Give back running steps whose worker has no row at all, or one that says it stopped."""
+    """Requeue running steps whose worker has no row at all, or one that says it stopped."""
     alive = Worker.objects.alive().values("pk")
     orphans = Step.objects.running().filter(Q(worker_id__isnull=True) | ~Q(worker_id__in=alive))
     count = 0

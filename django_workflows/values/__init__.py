@@ -10,4 +10,5 @@
     attributes   a run's searchable text: how much of it, and how changes are merged
     validation   checks of options that people type
     text         text, cut to the room there is
+    per_process  one object per process, for what owns threads: a forked child makes its own
 """

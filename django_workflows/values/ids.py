@@ -34,22 +34,27 @@ def new_ulid() -> str:
 
 
 def run_id() -> str:
+    """A new run's id."""
     return new_id("wrun")
 
 
 def step_id() -> str:
+    """A new step's id."""
     return new_id("step")
 
 
 def hook_id() -> str:
+    """A new hook's id."""
     return new_id("hook")
 
 
 def wait_id() -> str:
+    """A new wait's id."""
     return new_id("wait")
 
 
 def worker_id() -> str:
+    """A new worker's id."""
     return new_id("wrkr")
 
 

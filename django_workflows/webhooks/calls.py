@@ -26,7 +26,7 @@ def answer_call(request: WebhookRequest, response: WebhookResponse) -> None:
     """Record the response for the caller that is held.
 
     Raises:
-        EntityConflictError: it was answered before, or has been told 504, or nobody waits for an answer.
+        EntityConflictError: it was answered before, or got a 504, or its caller waits for no answer.
     """
     rows = WebhookCall.objects
     waiting = rows.filter(pk=request.reply_to, answered_at__isnull=True, expired_at__isnull=True)
@@ -53,13 +53,15 @@ class ResponseQuestion:
 
     @property
     def keys(self) -> Sequence[str]:
+        """What changes when the call is answered."""
         return (self.call_id,)
 
 
 class CallResponses:
-    """Answers with the :class:`WebhookResponse`; with None for a call that was told 504 or is gone."""
+    """Answers with the :class:`WebhookResponse`; with None for a call that got a 504 or is gone."""
 
     def poll(self, questions: Sequence[ResponseQuestion]) -> Sequence[object]:
+        """For each question its response, None, or ``NOTHING``: one query."""
         rows = WebhookCall.objects.filter(pk__in=[question.call_id for question in questions])
         found = {row.pk: row for row in rows}
         return [self._answer(found.get(question.call_id)) for question in questions]
