@@ -179,4 +179,4 @@ def test_a_handler_that_raises_harms_no_run(workflows: Workflows, caplog: pytest
         assert workflows.run(bodies.greets, "ann")
     finally:
         logger.removeFilter(broken)
-    assert "An observer of run_completed failed; the run goes on." in caplog.text
+    assert "An observer of run_completed failed; the run continues." in caplog.text
