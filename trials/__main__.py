@@ -30,6 +30,9 @@ TRIALS = (
     "children",
     "rolling_deploy",
     "volume",
+    "refusals",
+    "pooler",
+    "isolation",
 )
 
 

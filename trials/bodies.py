@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from django.db import connection
@@ -177,3 +178,22 @@ async def outlasting(key: str) -> list[int]:
     second = await noop(2)
     await sleep(0.05)
     return [first, second, await once(f"{key}:3")]
+
+
+@step(max_retries=0)
+def filed(number: int) -> int:
+    """Begins without the database: a line of a file for each attempt."""
+    attempt = get_step_metadata()
+    with Path(os.environ["TRIAL_LEDGER"]).open("a") as ledger:
+        ledger.write(f"{attempt.step_id} {attempt.attempt}\n")
+    time.sleep(0.05)
+    return number
+
+
+@workflow
+async def filing(key: str) -> int:
+    """Six steps that must not notice that the database refused what they reported."""
+    total = await filed(1) + await filed(2)
+    total += sum(await asyncio.gather(filed(3), filed(4), filed(5)))
+    await sleep(0.05)
+    return total + await filed(6)

@@ -8,19 +8,25 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-_parts: dict[str, Any] = conninfo_to_dict(os.environ.get("DATABASE_URL", "postgresql://"))
 
-DATABASES = {
-    "default": {
+def _database(url: str) -> dict[str, Any]:
+    parts: dict[str, Any] = conninfo_to_dict(url)
+    return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": _parts.pop("dbname", None) or "postgres",
-        "USER": _parts.pop("user", None) or "",
-        "PASSWORD": _parts.pop("password", None) or "",
-        "HOST": _parts.pop("host", None) or "",
-        "PORT": _parts.pop("port", None) or "",
-        "OPTIONS": _parts,
+        "NAME": parts.pop("dbname", None) or "postgres",
+        "USER": parts.pop("user", None) or "",
+        "PASSWORD": parts.pop("password", None) or "",
+        "HOST": parts.pop("host", None) or "",
+        "PORT": parts.pop("port", None) or "",
+        "OPTIONS": parts,
     }
-}
+
+
+DATABASES = {"default": _database(os.environ.get("DATABASE_URL", "postgresql://"))}
+if _direct := os.environ.get("DIRECT_DATABASE_URL"):  # of workers whose DATABASE_URL leads through a pooler
+    DATABASES["direct"] = _database(_direct)
+if _isolation := os.environ.get("TRIAL_ISOLATION"):
+    DATABASES["default"]["OPTIONS"]["isolation_level"] = int(_isolation)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "django.contrib.contenttypes",

@@ -121,6 +121,19 @@ class World:
         report.problems.extend(str(violation) for violation in violations)
 
 
+def attempts_begun_once(report: Report) -> None:
+    """No attempt was begun twice under one number. The ledger's note of an effect is its attempt."""
+    from collections import Counter
+
+    from tests.shop.models import Ledger
+
+    begun = Counter(Ledger.objects.values_list("key", "note"))
+    twice = [attempt for attempt, times in begun.items() if times > 1]
+    report.figures["begun_twice"] = len(twice)
+    if twice:
+        report.problems.append(f"begun twice under one number: {twice[:3]}")
+
+
 def attempts_explained(report: Report) -> None:
     """Each attempt after the first has its reason in the log: a failure or a loss, and only losses are allowed here."""
     from django_workflows.models import Event, Step

@@ -101,6 +101,31 @@ class TestAdvancingConnection:
             for number in range(20):
                 assert advancing.execute(f"SELECT %s::int + {number % 3}", [number]) == [(number + number % 3,)]
 
+    def test_its_transactions_are_read_committed_whatever_the_project_says(
+        self, pooled: PgBouncer, advancing: AdvancingConnection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A turn that has waited for a lock has to see what it waited for."""
+        with monkeypatch.context() as patch:
+            patch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", psycopg.IsolationLevel.SERIALIZABLE)
+            with advancing.lent(), transaction.atomic():
+                asked = advancing.execute("SELECT current_setting(%s)", ["transaction_isolation"])
+        assert asked == [("read committed",)]
+
+    def test_so_are_those_of_a_direct_one(self, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        advancing = AdvancingConnection()
+        with monkeypatch.context() as patch:
+            patch.setitem(
+                connection.settings_dict["OPTIONS"], "options", "-c default_transaction_isolation=serializable"
+            )
+            patch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", psycopg.IsolationLevel.SERIALIZABLE)
+            with advancing.lent(), transaction.atomic():
+                asked = advancing.execute("SELECT current_setting(%s)", ["transaction_isolation"])
+                with database.connection().cursor() as cursor:
+                    cursor.execute("SHOW transaction_isolation")
+                    asked += [cursor.fetchone()]
+        advancing.close()
+        assert asked == [("read committed",)] * 2
+
     def test_it_is_never_one_of_djangos_pool(self, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
         """The pool would lend it to a step next, with our settings."""
         pytest.importorskip("psycopg_pool")

@@ -18,6 +18,9 @@ pytestmark = [pytest.mark.timeout(180)]
     [
         "seed_load",
         "kills",
+        "refusals",
+        "pooler",
+        "isolation",
         pytest.param("cuts", marks=pytest.mark.trial),
         pytest.param("outage", marks=pytest.mark.trial),
     ],

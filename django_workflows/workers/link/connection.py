@@ -35,6 +35,8 @@ _SESSION_SETTINGS = {
     "client_connection_check_interval": "500ms",
     # nor are they planned anew each time
     "plan_cache_mode": "force_generic_plan",
+    # what was waited for has to be seen; a stricter level would end a turn instead, whatever the project's default is
+    "default_transaction_isolation": "read committed",
 }
 
 
@@ -48,7 +50,7 @@ _OF_THE_SESSION = (
     # payloads are compressed four times per step; lz4, where the server has it, does it in a tenth of the time
     "SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)",
 )
-_OF_THE_TRANSACTION = _set(_SETTINGS, local=True)
+_OF_THE_TRANSACTION = f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {_set(_SETTINGS, local=True)}"
 
 #: a cut network is noticed by the client, too, in well under a minute
 _NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
@@ -95,6 +97,7 @@ class AdvancingConnection:
                 options = {**_NETWORK, **wrapper.settings_dict["OPTIONS"]}
                 # a pool would give it to a step later, with our settings; psycopg must not prepare what we do not
                 options.update(pool=None, prepare_threshold=None)
+                options.pop("isolation_level", None)
                 wrapper.settings_dict["OPTIONS"] = options
                 wrapper.execute_wrappers.append(self._with_settings)
             wrapper.inc_thread_sharing()
