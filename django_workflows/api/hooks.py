@@ -10,9 +10,9 @@ from asgiref.sync import sync_to_async
 from ..eventlog.statuses import RunStatus
 from ..exceptions import HookNotFoundError, PayloadTooLargeError, RunNotFoundError, SerializationError
 from ..models import Event, Hook
-from ..serialization import dumps
+from ..serialization import Encoded, dumps
 from ..services import hooks
-from ..store import committed, database, locking
+from ..store import committed, database, faults, locking
 from ..store.limits import require_size, validate_payload
 from ..store.transactions import TRIES, in_transaction
 from ..store.transition import Transition
@@ -48,7 +48,7 @@ def resume_hook(
     if idempotency_key is None and _may_be_one_statement():
         # what cannot be stored may still become something else in the hook's serializer
         with suppress(SerializationError, PayloadTooLargeError):
-            if (event := hooks.receive_at_once(token, require_size(dumps(payload)))) is not None:
+            if (event := _receive_at_once(token, require_size(dumps(payload)))) is not None:
                 return event
     return _receive(token, payload, idempotency_key, caller)
 
@@ -57,6 +57,16 @@ def _may_be_one_statement() -> bool:
     """The statement says too little of the run for observers."""
     at_once = database.is_postgresql() and database.connection().get_autocommit()
     return at_once and not committed.is_wanted("hook_resumed")
+
+
+def _receive_at_once(token: str, payload: Encoded) -> Event | None:
+    """None: not a hook for the one statement, or another transaction was in its way, which is to be tried again."""
+    try:
+        return hooks.receive_at_once(token, payload)
+    except faults.DATABASE_ERRORS as error:
+        if not faults.classify(error).is_conflict:
+            raise
+    return None
 
 
 @in_transaction

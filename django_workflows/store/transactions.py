@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -13,8 +15,10 @@ from . import database, faults
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: how often a transition that PostgreSQL ended to break a deadlock is done again
-TRIES = 5
+#: how often a transition is done again that PostgreSQL ended to break a deadlock or a serialization conflict
+TRIES = 8
+#: seconds before the third try, at most; more before each later one
+PAUSE = 0.02
 
 
 def atomic() -> transaction.Atomic:
@@ -23,7 +27,7 @@ def atomic() -> transaction.Atomic:
 
 
 def in_transaction(verb: Callable[P, R]) -> Callable[P, R]:
-    """Run ``verb`` in one transaction; again when a deadlock ended it and the transaction is ours to repeat."""
+    """Run ``verb`` in one transaction; again when a conflict ended it and the transaction is ours to repeat."""
 
     @wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,6 +39,7 @@ def in_transaction(verb: Callable[P, R]) -> Callable[P, R]:
             except faults.DATABASE_ERRORS as error:
                 if not own or attempt == TRIES - 1 or not faults.classify(error).is_conflict:
                     raise
+                time.sleep(random.uniform(0, PAUSE * attempt))  # noqa: S311 - so that those in conflict come apart
         raise AssertionError("unreachable")
 
     return run

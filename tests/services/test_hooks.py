@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from django_workflows import api
 from django_workflows.exceptions import HookNotFoundError, PayloadTooLargeError, SerializationError
@@ -14,6 +14,7 @@ from django_workflows.models import Event, Hook, Run
 from django_workflows.serialization import Encoded
 from django_workflows.services import hooks
 from tests.support.runs import end, started_run, transition, types
+from tests.support.sessions import Session, second_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,3 +98,20 @@ def test_a_hook_with_options_goes_the_long_way() -> None:
     _hooked("choosy", options='{"schema":"rest_framework.serializers.Serializer"}')
     assert hooks.receive_at_once("choosy", Encoded("1")) is None
     assert api.resume_hook("choosy", {}).payload["payload"] == {}
+
+
+def test_a_resume_is_tried_again_when_the_databases_isolation_level_refuses_it() -> None:
+    """REPEATABLE READ ends a statement that has waited for a row which another transaction then changed."""
+    run_id = _hooked("strict")
+
+    def resume() -> Event:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_isolation = 'repeatable read'")
+        return api.resume_hook("strict", 1)
+
+    with second_connection() as other, other.transaction():
+        other.execute("UPDATE django_workflows_run SET priority = priority + 1 WHERE id = %s", [run_id])
+        resuming = Session(resume)
+        resuming.wait_until_blocked()
+    assert resuming.outcome().type == "hook_received"
+    assert types(run_id).count("hook_received") == 1
