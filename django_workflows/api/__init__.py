@@ -6,7 +6,7 @@ The admin, REST and the commands enter through here as well; each use case stand
     runs        find, cancel, wake, unblock             hooks       look up, resume, dispose
     webhooks    an HTTP request in, its answer out      streams     pages of chunks, for doors that pass them on
     schedules   create, find, pause, trigger, backfill  recovery    repair, retry, fork, export, import
-    upkeep      prune, erase                            inspection  diagnose, verify
+    upkeep      prune, erase                            inspection  explain, diagnose, verify
     deploys     the lock file                           availability  is the database away?
 
 What writes joins the caller's ``transaction.atomic()``: it commits or rolls back with the caller's own writes. The
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from .client import client
 from .hooks import adispose_hook, aget_hook_by_token, aresume_hook, dispose_hook, get_hook_by_token, resume_hook
-from .inspection import adiagnose, averify_runs, diagnose, verify_runs
+from .inspection import Reason, adiagnose, aexplain, averify_runs, diagnose, explain, verify_runs
 from .recovery import (
     aexport_run,
     afork_run,
@@ -48,12 +48,14 @@ from .upkeep import aerase_runs, aprune_runs, erase_runs, prune_runs
 from .webhooks import aresume_webhook, resume_webhook
 
 __all__ = [
+    "Reason",
     "ScheduleHandle",
     "acancel_run",
     "acreate_schedule",
     "adiagnose",
     "adispose_hook",
     "aerase_runs",
+    "aexplain",
     "aexport_run",
     "afork_run",
     "aget_hook_by_token",
@@ -77,6 +79,7 @@ __all__ = [
     "diagnose",
     "dispose_hook",
     "erase_runs",
+    "explain",
     "export_run",
     "fork_run",
     "get_hook_by_token",

@@ -8,22 +8,26 @@ from datetime import datetime, timedelta
 from asgiref.sync import sync_to_async
 
 from .. import verify
-from ..inspection import health
+from ..inspection import health, reasons
 from ..inspection.health import Finding, Severity, Snapshot
+from ..inspection.reasons import Reason
 from ..models import Run
 from ..store import database
 from ..verify import Violation
 
 __all__ = [
     "Finding",
+    "Reason",
     "Severity",
     "Snapshot",
     "Violation",
     "adiagnose",
+    "aexplain",
     "averify_runs",
     "blocked_runs",
     "count_unknown",
     "diagnose",
+    "explain",
     "iterate_violations",
     "now",
     "take_snapshot",
@@ -39,6 +43,15 @@ def now() -> datetime:
 def diagnose() -> list[Finding]:
     """What is stalled or at risk, the gravest first; each finding has a code, a sentence and an advice."""
     return health.diagnose()
+
+
+def explain(run_id: str) -> list[Reason]:
+    """Why the run does not continue, the most telling reason first; [] when it has ended.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    return reasons.explain(run_id)
 
 
 def take_snapshot() -> Snapshot:
@@ -75,4 +88,5 @@ def blocked_runs(run_ids: Iterable[str] | None = None) -> list[Run]:
 
 
 adiagnose = sync_to_async(diagnose)
+aexplain = sync_to_async(explain)
 averify_runs = sync_to_async(verify_runs)

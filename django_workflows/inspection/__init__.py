@@ -4,6 +4,7 @@
 
     about one run    timeline ──▶ lanes (strokes from the log) ──▶ scale (the time axis) ──▶ timeline_rows (bars, words)
                      waiting   why it does not continue        actions  which verbs would do something
+                     reasons   the same for one run, with the workers that are alive
     about a list     run_filter  conditions  ·  keyset  pages  ·  search  what a person means by a text
     about all        overview    statistics  ·  counts  exact or estimated  ·  workers  who lives, who serves what
                      health      what is stalled, with advice: ``workflows doctor``

@@ -31,6 +31,7 @@ class Reason:
     text: str
     #: what an action needs: a hook's token, a child's id, a wait's correlation id
     target: str = ""
+    since: datetime | None = None
 
 
 def waits_for(run: Run, now: datetime | None = None) -> list[Reason]:
@@ -75,11 +76,19 @@ def _head(run: Run, now: datetime) -> list[Reason]:
         reasons.append(Reason("blocked", f"blocked: {one_line(run.blocked_reason, 600)}{again}"))
     if run.cancel_requested_at is not None:
         reasons.append(
-            Reason("cancelling", f"cancelling: its cleanup runs for {format_age(run.cancel_requested_at, now)}")
+            Reason(
+                "cancelling",
+                f"cancelling: its cleanup runs for {format_age(run.cancel_requested_at, now)}",
+                since=run.cancel_requested_at,
+            )
         )
     elif run.timed_out_at is not None:
         reasons.append(
-            Reason("cancelling", f"past its deadline: its cleanup runs for {format_age(run.timed_out_at, now)}")
+            Reason(
+                "cancelling",
+                f"past its deadline: its cleanup runs for {format_age(run.timed_out_at, now)}",
+                since=run.timed_out_at,
+            )
         )
     return reasons
 
@@ -102,13 +111,15 @@ def _step(step: Step, now: datetime, workers: dict[str, str]) -> Reason:
         since = format_age(step.started_at or step.created_at, now)
         which = f", attempt {step.attempt}" if step.attempt > 1 else ""
         where = f" on {workers[step.worker_id]}" if step.worker_id in workers else ""
-        return Reason("step", f"{name} runs for {since}{which}{where}", step.correlation_id)
+        began = step.started_at or step.created_at
+        return Reason("step", f"{name} runs for {since}{which}{where}", step.correlation_id, began)
     if step.attempt and step.available_at > now:
         definition = find_step(step.name)
         of = f"/{definition.policy.max_retries}" if definition is not None else ""
         delay = humanize(step.available_at - now)
         return Reason("retry", f"retry {step.failures or step.attempt}{of} of {name} in {delay}", step.correlation_id)
-    return Reason("queued", f"{name} is queued for {format_age(step.available_at, now)}", step.correlation_id)
+    text = f"{name} is queued for {format_age(step.available_at, now)}"
+    return Reason("queued", text, step.correlation_id, step.available_at)
 
 
 def _hooks(ids: Sequence[str], now: datetime) -> dict[str, list[Reason]]:
@@ -117,7 +128,7 @@ def _hooks(ids: Sequence[str], now: datetime) -> dict[str, list[Reason]]:
     for hook in rows.order_by("created_at", "pk")[:2000]:
         what = "webhook" if hook.is_webhook else "hook"
         text = f"{what} {mask_token(hook.token, hook.is_webhook)} for {format_age(hook.created_at, now)}"
-        found[hook.run_id].append(Reason("hook", text, hook.token))
+        found[hook.run_id].append(Reason("hook", text, hook.token, hook.created_at))
     return found
 
 
@@ -126,7 +137,7 @@ def _children(ids: Sequence[str], now: datetime) -> dict[str, list[Reason]]:
     rows = _rows(Run, parent_id__in=ids, detached=False).active().only("pk", "parent_id", "workflow", "created_at")
     for child in rows.order_by("created_at", "pk")[:2000]:
         text = f"child {short_name(child.workflow)} for {format_age(child.created_at, now)}"
-        found[str(child.parent_id)].append(Reason("child", text, child.pk))
+        found[str(child.parent_id)].append(Reason("child", text, child.pk, child.created_at))
     return found
 
 
@@ -137,7 +148,7 @@ def _sleeps(runs: Sequence[Run], now: datetime) -> dict[str, list[Reason]]:
         text = f"sleeping until {format_time(wait.due_at, now)}"
         if wait.due_at <= now:
             text = f"a sleep that was due at {format_time(wait.due_at, now)}"
-        found[wait.run_id].append(Reason("sleep", text, wait.correlation_id))
+        found[wait.run_id].append(Reason("sleep", text, wait.correlation_id, wait.created_at))
     return found
 
 
@@ -149,5 +160,6 @@ def _due(run: Run, now: datetime) -> list[Reason]:
         return [Reason("start", f"{what} at {format_time(run.wake_at, now)}")]
     late = now - run.wake_at
     if late < OVERDUE_AFTER:
-        return [Reason("due", "about to continue")]
-    return [Reason("due", f"due for {humanize(late)}: no worker of queue {run.queue} has taken it")]
+        return [Reason("due", "about to continue", since=run.wake_at)]
+    text = f"due for {humanize(late)}: no worker of queue {run.queue} has taken it"
+    return [Reason("due", text, since=run.wake_at)]

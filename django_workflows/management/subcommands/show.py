@@ -49,6 +49,9 @@ def show_run(console: Console, run: Run, records: list[Any]) -> None:
         console.line()
     for line in lines:
         console.line(line)
+    for reason in inspection.explain(run.id):
+        if reason.code != "blocked":  # said below, with advice
+            console.line(f"  {console.paint('why', 'busy'):<11} {clean(reason.sentence)}")
     for line in _ending(console, run):
         console.line(line)
 

@@ -71,13 +71,14 @@ def _split(value: Any) -> tuple[list[Any], dict[str, Any]]:
 def _follow(console: Console, handle: RunHandle[Any]) -> int:
     """Print the log as it grows, then how the run ended."""
     console.line(console.paint(handle.id, "title"))
-    follower = LogFollower(console, handle.id)
+    follower, warned = LogFollower(console, handle.id), False
     try:
         while True:
             try:
                 output = handle.result(timeout=_LOOK)
             except TimeoutError:
                 follower.show_new()
+                warned = warned or _warn_without_worker(console, handle.id)
                 continue
             follower.show_new()
             console.line(console.paint("completed", "good") + f"  {show_value(output, console.width - 12)}")
@@ -89,6 +90,15 @@ def _follow(console: Console, handle: RunHandle[Any]) -> int:
     except KeyboardInterrupt:
         console.line(f"The run continues. Look at it with: workflows show {handle.id}")
         return 130
+
+
+def _warn_without_worker(console: Console, run_id: str) -> bool:
+    """Say, once, that no worker is alive that could take the run. True: it was said."""
+    for reason in api.explain(run_id):
+        if reason.code in ("no_worker", "unknown_code"):
+            console.line(console.paint(reason.sentence, "busy"))
+            return True
+    return False
 
 
 subcommand = Subcommand("start", "Start a run.", _add_arguments, _run, details="Prints the run's id.")
