@@ -88,6 +88,9 @@ SETTINGS: dict[str, Setting] = {
     "MAX_LOSSES": Setting(10, _count, "vanished workers after which a step fails"),
     "MAX_EVENTS_PER_RUN": Setting(100_000, _count, "events in a log before the run fails"),
     "MAX_PAYLOAD_BYTES": Setting(16 * 1024 * 1024, _count, "bytes of one encoded value"),
+    "MAX_RUN_BYTES": Setting(
+        256 * 1024 * 1024, _count, "bytes of a log beyond which payloads from outside are refused"
+    ),
     "WEBHOOK_RESPONSE_TIMEOUT": Setting(30.0, _seconds, "seconds that a caller is held for a manual response"),
     "WEBHOOK_MAX_HELD": Setting(
         None, _optional(_count), "callers held for manual responses by one WSGI process; more get 503; None: no limit"

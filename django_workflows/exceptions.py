@@ -132,12 +132,13 @@ class SerializationError(WorkflowError):
 
 
 class PayloadTooLargeError(WorkflowError):
-    """An encoded value has more bytes than ``MAX_PAYLOAD_BYTES``."""
+    """An encoded value has more bytes than ``MAX_PAYLOAD_BYTES``, or a run's log would have more than ``MAX_RUN_BYTES``."""
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, size: int, limit: int, setting: str = "MAX_PAYLOAD_BYTES") -> None:
+        what = "The run's log would have" if setting == "MAX_RUN_BYTES" else "The encoded value has"
         super().__init__(
-            f"The encoded value has {size} bytes, the limit is {limit}. Store it elsewhere and pass a reference, "
-            "or raise DJANGO_WORKFLOWS['MAX_PAYLOAD_BYTES']."
+            f"{what} {size} bytes, the limit is {limit}. Store the value elsewhere and pass a reference, "
+            f"or raise DJANGO_WORKFLOWS['{setting}']."
         )
         self.size, self.limit = size, limit
 

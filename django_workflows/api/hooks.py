@@ -13,7 +13,7 @@ from ..models import Event, Hook
 from ..serialization import Encoded, dumps
 from ..services import hooks
 from ..store import committed, database, faults, locking
-from ..store.limits import require_size, validate_payload
+from ..store.limits import is_small, require_size, validate_payload
 from ..store.transactions import TRIES, in_transaction
 from ..store.transition import Transition
 from ..store.write import write
@@ -48,7 +48,8 @@ def resume_hook(
     if idempotency_key is None and _may_be_one_statement():
         # what cannot be stored may still become something else in the hook's serializer
         with suppress(SerializationError, PayloadTooLargeError):
-            if (event := _receive_at_once(token, require_size(dumps(payload)))) is not None:
+            encoded = require_size(dumps(payload))
+            if is_small(encoded) and (event := _receive_at_once(token, encoded)) is not None:
                 return event
     return _receive(token, payload, idempotency_key, caller)
 

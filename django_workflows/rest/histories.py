@@ -10,11 +10,11 @@ from rest_framework.response import Response
 
 from ..eventlog import events
 from ..models import Event, Hook, Step, Wait
-from ..serialization.columns import with_raw
+from ..serialization.columns import stored_bytes, with_raw
 from . import filters, serializers
 from .base import ApiView
 from .pagination import LogOrder
-from .queries import rows, stored_bytes
+from .queries import rows
 from .schemas import extend_schema
 
 _REFUSED = {400: serializers.ErrorAnswer, 403: serializers.ErrorAnswer, 404: serializers.ErrorAnswer}

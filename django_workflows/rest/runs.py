@@ -14,12 +14,12 @@ from ..authoring.options import StartOptions
 from ..authoring.registry import find_workflow
 from ..exceptions import EntityConflictError
 from ..models import Run
-from ..serialization.columns import with_raw
+from ..serialization.columns import stored_bytes, with_raw
 from . import filters, serializers
 from .base import ApiView
 from .pagination import NewestFirst
 from .permissions import caller_of, visible_runs
-from .queries import rows, stored_bytes
+from .queries import rows
 from .schemas import OpenApiResponse, extend_schema
 
 ERROR = serializers.ErrorAnswer

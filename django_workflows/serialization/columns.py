@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import F, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import F, Func, IntegerField, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Coalesce
 
 from .encryption import decrypt
 
@@ -23,6 +25,22 @@ def with_raw(rows: QuerySet[Any], *names: str) -> QuerySet[Any]:
     annotations: dict[str, Any] = stored(*names)
     found: QuerySet[Any] = rows.annotate(**annotations).defer(*names)
     return found
+
+
+class _Bytes(Func):
+    """Bytes of stored text, which is ASCII; PostgreSQL knows them without reading the text."""
+
+    function = "OCTET_LENGTH"
+    output_field = IntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, function="LENGTH", **context)
+
+
+def stored_bytes(*names: str) -> Any:
+    """How much these payload columns of a row hold, as an expression."""
+    columns = [Coalesce(_Bytes(Cast(name, TextField())), 0) for name in names]
+    return reduce(add, columns, Value(0))
 
 
 def decrypted(text: str | None) -> str | None:

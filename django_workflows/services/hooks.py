@@ -19,6 +19,7 @@ from ..serialization import Encoded
 from ..serialization.encryption import encrypt
 from ..store import database
 from ..store.event_log import append
+from ..store.limits import MEASURED_EVERY, require_room
 from ..store.rows import HookRow
 from ..store.transition import Transition
 from ..values.ids import hook_id
@@ -101,6 +102,7 @@ def receive_hook(
     ``caller``: to whom the key belongs; None: to the project's own code, which may use every key.
 
     Raises:
+        PayloadTooLargeError: the run's log has no room for it.
         EntityConflictError: the key was used by another caller.
         HookNotFoundError: under the run's lock, the token no longer names an active hook of an active run.
     """
@@ -114,6 +116,7 @@ def receive_hook(
             require_key_of(caller, first)
             found: EventModel = first
             return found
+    require_room(run.id, run.last_sequence, payload)
     record = append(
         transition,
         _received(payload, idempotency_key, caller),
@@ -135,6 +138,7 @@ _RECEIVE = """
 WITH locked AS MATERIALIZED (
     SELECT r.id, h.correlation_id FROM django_workflows_run r JOIN django_workflows_hook h ON h.run_id = r.id
     WHERE h.token = %s AND h.disposed_at IS NULL AND h.options IS NULL AND r.status IN ('pending', 'running')
+        AND MOD(r.last_sequence, {measured_every}) <> 0
     FOR NO KEY UPDATE OF r FOR SHARE OF h
 ), run AS (
     UPDATE django_workflows_run r SET last_sequence = r.last_sequence + 1,
@@ -149,13 +153,15 @@ RETURNING run_id, sequence, correlation_id, created_at{notify}
 
 
 def receive_at_once(token: str, payload: Encoded) -> EventModel | None:
-    """:func:`receive_hook` as one statement, for a hook without options, on PostgreSQL.
+    """:func:`receive_hook` as one statement, for a small payload and a hook without options, on PostgreSQL.
 
-    None: there is no such hook, or it has options.
+    None: there is no such hook, or it has options, or the run's log has to be measured.
     """
     data = _received(payload, None).encode()
     notice = f", pg_notify('{database.WORK}', run_id)" if conf.settings.LISTEN else ""
-    text = _RECEIVE.format(now=database.sql_now(), type=events.HookReceived.type, notify=notice)
+    text = _RECEIVE.format(
+        now=database.sql_now(), type=events.HookReceived.type, notify=notice, measured_every=MEASURED_EVERY
+    )
     for run_id, sequence, correlation_id, created_at, *_ in database.execute(text, [token, encrypt(data)]):
         record = Record(sequence, events.HookReceived.type, correlation_id, data, database.aware(created_at))
         return _event(run_id, record, None)
