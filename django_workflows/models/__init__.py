@@ -64,8 +64,12 @@ class Run(models.Model):
     blocked_reason = models.TextField(default="")
     blocked_until = MomentField(null=True)
     blocked_count = models.IntegerField(default=0)
-    #: code version of the workers that could not advance the run; others need not wait until ``blocked_until``
+    #: code version of the workers that could not advance the run last
     blocked_version = models.CharField(max_length=64, default="")
+    #: code version, or ``"*"`` for all of them -> [Unix time before which it does not try again, tries, reason]
+    pauses = models.JSONField(null=True)
+    #: worker processes that its body has taken down since it was last advanced or unblocked
+    crashes = models.IntegerField(default=0)
 
     objects = RunManager()
 
@@ -96,7 +100,9 @@ class Run(models.Model):
         )
         indexes = (
             models.Index(
-                fields=("queue", "priority", "wake_at"), condition=Q(wake_at__isnull=False), name="workflows_run_due"
+                fields=("queue", "priority", "wake_at"),
+                condition=Q(wake_at__isnull=False, blocked_until__isnull=True),
+                name="workflows_run_due",
             ),
             models.Index(fields=("-created_at", "-id"), name="workflows_run_newest"),
             models.Index(fields=("workflow", "-created_at"), name="workflows_run_by_workflow"),

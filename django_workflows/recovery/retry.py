@@ -46,6 +46,7 @@ def retry_run(transition: Transition, plan: RetryPlan) -> None:
     run.output = run.error = run.completed_at = run.expires_at = run.timed_out_at = None
     run.error_code = ""
     run.blocked_reason, run.blocked_until, run.blocked_count, run.blocked_version = "", None, 0, ""
+    run.pauses, run.crashes = None, 0
     _reopen_steps(transition, folded, set(plan.steps))
     _reopen_waits(transition, folded)
     _reopen_hooks(transition, folded)

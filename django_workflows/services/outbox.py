@@ -30,7 +30,7 @@ from ..store.transactions import atomic
 from ..store.transition import Transition
 from ..store.write import write
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 CHILD_ENDED = "child_ended"
 CANCEL_CHILD = "cancel_child"

@@ -18,6 +18,14 @@ from . import hooks, outbox, steps, waits
 
 #: the type of the error that a body raises when it lets a cancellation through
 _CANCELLED = "asyncio.exceptions.CancelledError"
+#: seconds of the longest pause between two tries of one code version
+LONGEST_PAUSE = 300.0
+#: the key of a pause that binds every code version
+EVERY_VERSION = "*"
+#: the Unix time of a pause that only ``unblock_run`` ends
+NEVER = 1e15
+#: code versions whose pauses a row keeps
+MOST_VERSIONS = 8
 
 
 def start_run(transition: Transition, worker_id: str | None, code_version: str) -> None:
@@ -177,46 +185,84 @@ def retention_of(workflow: str) -> float | None:
     return default
 
 
-def block_run(transition: Transition, reason: str, code_version: str, *, at_least: float = 0.0) -> None:
+def block_run(transition: Transition, reason: str, code_version: str) -> None:
     """Park a run that this worker's code cannot advance. Nothing is written to its log; it is tried again with backoff.
 
-    The pause doubles with each try, from 2 to 300 seconds; ``at_least`` gives a longer one (seconds).
-    Workers with another code version need not wait until ``blocked_until``.
+    The pause doubles with each try of this code version, from 2 to 300 seconds. Other versions keep their own.
+    """
+    if transition.run.ended:
+        return
+    tries = _tries(transition, code_version) + 1
+    _pause(transition, code_version, reason, tries, min(2.0 ** min(tries, 10), LONGEST_PAUSE))
+
+
+def block_crashed_run(transition: Transition, reason: str, code_version: str) -> None:
+    """The run's body took its worker process down, or hung: no version of the code tries it again at once.
+
+    After ``MAX_CRASHES`` the version waits until the run is unblocked; another one may try, and waits as soon as it
+    crashes once.
     """
     run = transition.run
     if run.ended:
         return
+    run.crashes += 1
+    said = f"the body {reason}" + (f", {run.crashes} times" if run.crashes > 1 else "")
+    _pause(transition, EVERY_VERSION, said, run.crashes, min(2.0 ** min(run.crashes - 1, 10), LONGEST_PAUSE))
+    if run.crashes >= conf.settings.MAX_CRASHES:
+        _pause(transition, code_version, said, run.crashes, None)
+
+
+def _tries(transition: Transition, version: str) -> int:
+    found = (transition.run.pauses or {}).get(version)
+    return 0 if found is None else int(found[1])
+
+
+def _pause(transition: Transition, version: str, reason: str, tries: int, seconds: float | None) -> None:
+    """``seconds`` None: until the run is unblocked."""
+    run = transition.run
+    until = NEVER if seconds is None else transition.now.timestamp() + seconds
+    pauses = {**(run.pauses or {}), version: [until, tries, reason]}
+    while len(pauses) > MOST_VERSIONS:
+        del pauses[min(pauses, key=lambda known: (known in (version, EVERY_VERSION), pauses[known][0]))]
+    run.pauses = pauses
     run.blocked_count += 1
-    delay = max(at_least, min(2.0 ** min(run.blocked_count, 10), 300.0))
     run.blocked_reason = reason
-    run.blocked_version = code_version
-    run.blocked_until = transition.now + timedelta(seconds=delay)
+    run.blocked_version = "" if version == EVERY_VERSION else version
+    run.blocked_until = transition.now + timedelta(seconds=LONGEST_PAUSE if seconds is None else seconds)
     run.wake_at = run.wake_at or transition.now
     transition.run_changed = True
-    transition.notes.append(Note("run_blocked", {"reason": reason, "tries": run.blocked_count}))
+    note = Note("run_blocked", {"reason": reason, "tries": run.blocked_count})
+    transition.notes = [known for known in transition.notes if known.name != note.name] + [note]
+
+
+def _forget_pauses(transition: Transition) -> None:
+    run = transition.run
+    run.blocked_reason, run.blocked_until, run.blocked_count, run.blocked_version = "", None, 0, ""
+    run.pauses, run.crashes = None, 0
+    transition.run_changed = True
 
 
 def unblock_run(transition: Transition) -> None:
-    """Have a parked run tried again now."""
+    """Have a parked run tried again now, by any version of the code. Its crashes count from 0 again."""
     run = transition.run
     if run.ended:
         raise RunNotActiveError(run.id, run.status)
     if not run.blocked_reason:
         raise EntityConflictError(f"Run {run.id} is not blocked.")
-    run.blocked_until = None
+    reason = run.blocked_reason
+    _forget_pauses(transition)
+    run.blocked_reason = reason  # until it has been advanced
     run.wake_at = transition.now
-    transition.run_changed = True
     transition.wake.add(run.id)
 
 
 def clear_block(transition: Transition) -> None:
     """The run could be advanced, its code fits again, or it has ended."""
     run = transition.run
-    if run.blocked_reason or run.blocked_count:
+    if run.blocked_reason or run.blocked_count or run.crashes:
         if run.blocked_reason:
             transition.notes.append(Note("run_unblocked", {"reason": run.blocked_reason}))
-        run.blocked_reason, run.blocked_until, run.blocked_count, run.blocked_version = "", None, 0, ""
-        transition.run_changed = True
+        _forget_pauses(transition)
 
 
 def set_wake(transition: Transition, *, undelivered: bool) -> None:

@@ -18,6 +18,7 @@ from ..eventlog import events
 from ..eventlog.events import Record
 from ..eventlog.statuses import StepStatus
 from ..models import Outbox, Run, Schedule, Step, Worker
+from ..models.querysets import RunQuerySet
 from ..serialization.encryption import decrypt_or_sealed, is_sealed
 from . import database, locking
 from .database import Execute
@@ -62,6 +63,8 @@ class Survey:
     next_tick: datetime | None
     dead_workers: tuple[str, ...]
     outbox_pending: bool
+    #: whether any run is parked
+    any_parked: bool
     #: of the attempts asked about, those that are no longer current
     lapsed: tuple[str, ...]
     #: attempts that are recorded as this worker's, and were not asked about
@@ -78,26 +81,52 @@ RECURSIVE lanes AS (
         ORDER BY queue, priority LIMIT 1) next
 )
 """
-_RUN_LANES = _LANES.format(table="run", open="wake_at IS NOT NULL")
+_RUN_LANES = _LANES.format(table="run", open="wake_at IS NOT NULL AND blocked_until IS NULL")
 _STEP_LANES = _LANES.format(table="step", open="status = 'pending'")
 
-_CLAIM = f"""
-WITH {_RUN_LANES}, locked AS MATERIALIZED (
-    SELECT due.* FROM (SELECT * FROM lanes WHERE %s::text[] IS NULL OR queue = ANY(%s::text[]) ORDER BY priority DESC) l,
-    LATERAL (
-        SELECT * FROM django_workflows_run r
-        WHERE r.queue = l.queue AND r.priority = l.priority AND r.wake_at IS NOT NULL AND r.wake_at <= {{now}}
-            AND r.workflow = ANY(%s::text[])
-            AND (r.blocked_until IS NULL OR r.blocked_until <= {{now}} OR r.blocked_version <> %s)
-        ORDER BY r.wake_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) due
-    LIMIT %s
-)
+#: where a locked run has never been advanced, its whole log comes with it
+_WITH_LOG = f"""
 SELECT {locking.RUN_COLUMNS}, {{now}},
     CASE WHEN last_sequence = 1 THEN (SELECT data FROM django_workflows_event e WHERE e.run_id = locked.id
         AND e.sequence = 1) END
 FROM locked
 """
 
+#: lanes by priority, and among equals by what is due first in them: never by a queue's name
+_CLAIM = f"""
+WITH {_RUN_LANES}, locked AS MATERIALIZED (
+    SELECT due.* FROM (
+        SELECT lanes.queue, lanes.priority FROM lanes, LATERAL (
+            SELECT r.wake_at FROM django_workflows_run r
+            WHERE r.queue = lanes.queue AND r.priority = lanes.priority AND r.wake_at IS NOT NULL
+                AND r.blocked_until IS NULL AND r.workflow = ANY(%s::text[])
+            ORDER BY r.wake_at LIMIT 1) head
+        WHERE %s::text[] IS NULL OR lanes.queue = ANY(%s::text[])
+        ORDER BY lanes.priority DESC, head.wake_at) l,
+    LATERAL (
+        SELECT * FROM django_workflows_run r
+        WHERE r.queue = l.queue AND r.priority = l.priority AND r.wake_at IS NOT NULL AND r.wake_at <= {{now}}
+            AND r.blocked_until IS NULL AND r.workflow = ANY(%s::text[])
+            AND {{doubted}} (r.workflow = ANY(%s::text[]) AND r.code_version <> '' AND r.code_version <> %s)
+        ORDER BY r.wake_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) due
+    LIMIT %s
+)
+{_WITH_LOG}
+"""
+
+#: parked runs whose pauses, that of this version and that of all versions, are over; ``crashed`` ones apart
+_CLAIM_PARKED = f"""
+WITH locked AS MATERIALIZED (
+    SELECT * FROM django_workflows_run r
+    WHERE r.blocked_until IS NOT NULL AND r.wake_at <= {{now}} AND r.workflow = ANY(%s::text[])
+        AND (%s::text[] IS NULL OR r.queue = ANY(%s::text[])) AND (r.crashes > 0) = %s::bool
+        AND GREATEST((r.pauses -> %s::text ->> 0)::float8, (r.pauses -> '*' ->> 0)::float8, 0)
+            <= extract(epoch FROM {{now}})
+    ORDER BY GREATEST(r.wake_at, to_timestamp((r.pauses -> %s::text ->> 0)::float8))
+    LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+)
+{_WITH_LOG}
+"""
 
 _CLAIM_THESE = f"""
 WITH locked AS MATERIALIZED (
@@ -106,10 +135,7 @@ WITH locked AS MATERIALIZED (
         AND (%s::text[] IS NULL OR r.queue = ANY(%s::text[])) AND r.blocked_until IS NULL
     ORDER BY r.id FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT {locking.RUN_COLUMNS}, {{now}},
-    CASE WHEN last_sequence = 1 THEN (SELECT data FROM django_workflows_event e WHERE e.run_id = locked.id
-        AND e.sequence = 1) END
-FROM locked
+{_WITH_LOG}
 """
 
 
@@ -121,18 +147,36 @@ def claim_these_runs(scope: WorkerScope, run_ids: Sequence[str], execute: Execut
     return [_claimed(row) for row in execute(_CLAIM_THESE.format(now=database.sql_now()), values)]
 
 
-def claim_due_runs(scope: WorkerScope, limit: int, execute: Execute) -> list[Claimed]:
+def claim_due_runs(
+    scope: WorkerScope, limit: int, execute: Execute, *, doubted: Sequence[str] = (), only_doubted: bool = False
+) -> list[Claimed]:
     """Lock up to ``limit`` due runs, most urgent first, passing over those that another transaction holds.
 
     The open entities are not read: a run that was never advanced has none, and for the others the caller may have them.
+    ``doubted``: workflows whose runs of other code versions are passed over, or with ``only_doubted`` claimed alone.
     """
     database.require_transaction()
     if not database.is_postgresql():
-        return _claim_orm(scope, limit)
+        return _claim_orm(scope, limit, doubted, only_doubted=only_doubted)
     queues = None if scope.queues is None else list(scope.queues)
-    text = _CLAIM.format(now=database.sql_now())
-    values = [queues, queues, list(scope.workflows), scope.code_version, limit, limit]
+    text = _CLAIM.format(now=database.sql_now(), doubted="" if only_doubted else "NOT")
+    known = list(scope.workflows)
+    values = [known, queues, queues, known, list(doubted), scope.code_version, limit, limit]
     return [_claimed(row) for row in execute(text, values)]
+
+
+def claim_parked_runs(scope: WorkerScope, limit: int, execute: Execute, *, crashed: bool) -> list[Claimed]:
+    """Lock up to ``limit`` due runs that are parked and that this code version may try again.
+
+    ``crashed``: those whose body has taken a worker process down, or else those that are parked for another reason.
+    """
+    database.require_transaction()
+    if not database.is_postgresql():
+        return _claim_parked_orm(scope, limit, crashed=crashed)
+    queues = None if scope.queues is None else list(scope.queues)
+    version = scope.code_version
+    values = [list(scope.workflows), queues, queues, crashed, version, version, limit]
+    return [_claimed(row) for row in execute(_CLAIM_PARKED.format(now=database.sql_now()), values)]
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:
@@ -149,16 +193,32 @@ def _transition(row: Sequence[Any]) -> Transition:
     return Transition(OpenEntities(locking.run_row(columns)), database.aware(now))
 
 
-def _claim_orm(scope: WorkerScope, limit: int) -> list[Claimed]:
-    ids = locking.due_run_ids(
-        database.now(),
-        queues=scope.queues,
-        workflows=scope.workflows,
-        code_version=scope.code_version,
-        limit=limit,
-    )
-    found = locking.lock_runs(ids, skip_locked=True, entities=False)
-    return [Claimed(t, None) for t in found]
+def _claim_orm(scope: WorkerScope, limit: int, doubted: Sequence[str], *, only_doubted: bool) -> list[Claimed]:
+    rows = _due(scope).filter(blocked_until__isnull=True)
+    others = Q(workflow__in=doubted) & ~Q(code_version__in=("", scope.code_version))
+    rows = rows.filter(others) if only_doubted else rows.exclude(others)
+    return _lock_due(list(rows.order_by("-priority", "wake_at").values_list("pk", flat=True)[:limit]))
+
+
+def _claim_parked_orm(scope: WorkerScope, limit: int, *, crashed: bool) -> list[Claimed]:
+    now = database.now().timestamp()
+    rows = _due(scope).filter(blocked_until__isnull=False)
+    rows = rows.filter(crashes__gt=0) if crashed else rows.filter(crashes=0)
+    found = []
+    for pk, wake_at, pauses in rows.values_list("pk", "wake_at", "pauses"):
+        own, common = ((pauses or {}).get(version, [0.0])[0] for version in (scope.code_version, "*"))
+        if max(own, common) <= now and wake_at is not None:
+            found.append((max(own, wake_at.timestamp()), pk))
+    return _lock_due([pk for _, pk in sorted(found)[:limit]])
+
+
+def _due(scope: WorkerScope) -> RunQuerySet:
+    rows = Run.objects.due(database.now()).filter(workflow__in=scope.workflows)
+    return rows if scope.queues is None else rows.filter(queue__in=scope.queues)
+
+
+def _lock_due(run_ids: Sequence[str]) -> list[Claimed]:
+    return [Claimed(t, None) for t in locking.lock_runs(run_ids, skip_locked=True, entities=False)]
 
 
 def lock_for_outcomes(run_ids: Sequence[str], execute: Execute, *, skip_locked: bool = False) -> list[Transition]:
@@ -177,7 +237,13 @@ def existing_runs(run_ids: Sequence[str]) -> list[str]:
 _CLAIMABLE = f"""
 WITH {_STEP_LANES}
 SELECT s.run_id, s.correlation_id FROM
-    (SELECT * FROM lanes WHERE %s::text[] IS NULL OR queue = ANY(%s::text[]) ORDER BY priority DESC) l,
+    (SELECT lanes.queue, lanes.priority FROM lanes, LATERAL (
+        SELECT h.available_at FROM django_workflows_step h
+        WHERE h.queue = lanes.queue AND h.priority = lanes.priority AND h.status = 'pending'
+            AND h.name = ANY(%s::text[])
+        ORDER BY h.available_at LIMIT 1) head
+    WHERE %s::text[] IS NULL OR lanes.queue = ANY(%s::text[])
+    ORDER BY lanes.priority DESC, head.available_at) l,
     LATERAL (
         SELECT run_id, correlation_id, id FROM django_workflows_step c
         WHERE c.queue = l.queue AND c.priority = l.priority AND c.status = 'pending' AND c.available_at <= {{now}}
@@ -201,7 +267,9 @@ def claimable_steps(
         return list(rows.order_by("-priority", "available_at", "pk").values_list("run_id", "correlation_id")[:limit])
     queues = None if scope.queues is None else list(scope.queues)
     text = _CLAIMABLE.format(now=database.sql_now())
-    return [tuple(row) for row in execute(text, [queues, queues, list(scope.steps), list(without), limit, limit])]
+    known = list(scope.steps)
+    values = [known, queues, queues, known, list(without), limit, limit]
+    return [tuple(row) for row in execute(text, values)]
 
 
 _SURVEY_STEP_LANES = _STEP_LANES.replace("RECURSIVE ", "").replace("lanes", "step_lanes")
@@ -210,11 +278,9 @@ WITH {_RUN_LANES},
 {_SURVEY_STEP_LANES}
 SELECT {{now}},
     (SELECT min(due.at) FROM lanes l, LATERAL (
-        SELECT CASE WHEN r.blocked_until IS NULL OR r.blocked_version <> %s THEN r.wake_at
-            ELSE GREATEST(r.wake_at, r.blocked_until) END AS at
+        SELECT r.wake_at AS at
         FROM django_workflows_run r WHERE r.queue = l.queue AND r.priority = l.priority
-            AND r.wake_at IS NOT NULL AND r.workflow = ANY(%s::text[])
-            AND (r.blocked_until IS NULL OR r.blocked_until <= {{now}} OR r.blocked_version <> %s)
+            AND r.wake_at IS NOT NULL AND r.blocked_until IS NULL AND r.workflow = ANY(%s::text[])
         ORDER BY r.wake_at LIMIT 1) due WHERE %s::text[] IS NULL OR l.queue = ANY(%s::text[])),
     (SELECT min(c.at) FROM step_lanes l, LATERAL (
         SELECT s.available_at AS at FROM django_workflows_step s WHERE s.queue = l.queue AND s.priority = l.priority
@@ -228,6 +294,7 @@ SELECT {{now}},
             AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND k.objsubid = 1
             AND k.classid::bigint = (w.lock_key >> 32) AND k.objid::bigint = (w.lock_key & 4294967295)))),
     EXISTS (SELECT 1 FROM django_workflows_outbox),
+    EXISTS (SELECT 1 FROM django_workflows_run WHERE blocked_until IS NOT NULL),
     ARRAY(SELECT mine.id FROM unnest(%s::text[], %s::int[]) mine(id, attempt)
         LEFT JOIN django_workflows_step s ON s.id = mine.id
         WHERE s.id IS NULL OR s.status <> 'running' OR s.attempt <> mine.attempt OR s.worker_id <> %s),
@@ -247,15 +314,14 @@ def survey(
     if not database.is_postgresql():
         return _survey_orm(scope, worker_id, held, timeout)
     queues = None if scope.queues is None else list(scope.queues)
-    version = scope.code_version
     values = [
-        version, list(scope.workflows), version, queues, queues, list(scope.steps), queues, queues,
+        list(scope.workflows), queues, queues, list(scope.steps), queues, queues,
         list(scope.workflows), timeout, *_columns(held), worker_id, worker_id, *_columns(held),
     ]  # fmt: skip
-    *moments, dead, pending, lapsed, unheld = execute(_SURVEY.format(now=database.sql_now()), values)[0]
+    *moments, dead, pending, parked, lapsed, unheld = execute(_SURVEY.format(now=database.sql_now()), values)[0]
     now, run, step, tick = (None if moment is None else database.aware(moment) for moment in moments)
     running = tuple(Running(run_id, step_id, int(attempt)) for run_id, step_id, attempt in map(str.split, unheld))
-    return Survey(now, run, step, tick, tuple(dead), pending, tuple(lapsed), running)  # type: ignore[arg-type]
+    return Survey(now, run, step, tick, tuple(dead), pending, parked, tuple(lapsed), running)  # type: ignore[arg-type]
 
 
 def _columns(held: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
@@ -264,10 +330,7 @@ def _columns(held: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
 
 def _survey_orm(scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, int]], timeout: timedelta) -> Survey:
     now = database.now()
-    runs = Run.objects.filter(wake_at__isnull=False, workflow__in=scope.workflows)
-    runs = runs.filter(
-        Q(blocked_until__isnull=True) | Q(blocked_until__lte=now) | ~Q(blocked_version=scope.code_version)
-    )
+    runs = Run.objects.filter(wake_at__isnull=False, blocked_until__isnull=True, workflow__in=scope.workflows)
     steps = Step.objects.filter(status=StepStatus.PENDING, name__in=scope.steps)
     if scope.queues is not None:
         runs, steps = runs.filter(queue__in=scope.queues), steps.filter(queue__in=scope.queues)
@@ -282,6 +345,7 @@ def _survey_orm(scope: WorkerScope, worker_id: str, held: Sequence[tuple[str, in
         ticks.aggregate(at=Min("due_at"))["at"],
         tuple(dead.values_list("pk", flat=True)),
         Outbox.objects.exists(),
+        Run.objects.filter(blocked_until__isnull=False).exists(),
         tuple(pk for pk, attempt in held if (pk, attempt) not in running),
         tuple(Running(run_id, pk, attempt) for (pk, attempt), run_id in running.items() if (pk, attempt) not in held),
     )

@@ -76,6 +76,6 @@ def _reader(name: str, type: type) -> Callable[[Any], Any]:
     plain = attrgetter(name)
     if type is Encoded:
         return lambda row: None if (value := plain(row)) is None else encrypt(value)
-    if type is dict:
-        return lambda row: json.dumps(plain(row), separators=(",", ":"))  # a JSON column, not a payload: without tags
+    if type is dict:  # a JSON column, not a payload: without tags
+        return lambda row: None if (value := plain(row)) is None else json.dumps(value, separators=(",", ":"))
     return plain

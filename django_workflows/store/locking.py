@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 
 from ..eventlog.statuses import ACTIVE_STEP, WaitStatus
 from ..exceptions import RunNotFoundError
@@ -207,14 +207,3 @@ def require_readable(what: str, *payloads: Encoded | None) -> None:
                 decrypt(payload)
             except Exception as error:
                 raise unreadable(what, error) from error
-
-
-def due_run_ids(
-    now: datetime, *, queues: Sequence[str] | None, workflows: Sequence[str], code_version: str, limit: int
-) -> list[str]:
-    """Runs that this worker could advance now, most urgent first: a hint, to be locked with ``lock_runs``."""
-    rows = _of(Run).filter(wake_at__lte=now, workflow__in=workflows)
-    rows = rows.filter(Q(blocked_until__isnull=True) | Q(blocked_until__lte=now) | ~Q(blocked_version=code_version))
-    if queues is not None:
-        rows = rows.filter(queue__in=queues)
-    return list(rows.order_by("-priority", "wake_at").values_list("pk", flat=True)[:limit])

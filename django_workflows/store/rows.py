@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
+from typing import Any
 
 from ..eventlog.statuses import TERMINAL_RUN
 from ..serialization import Encoded
@@ -42,6 +43,8 @@ class RunRow:
     blocked_until: datetime | None
     blocked_count: int
     blocked_version: str
+    pauses: dict[str, list[Any]] | None
+    crashes: int
 
     @property
     def ended(self) -> bool:

@@ -19,7 +19,7 @@ from ..models.querysets import RunQuerySet
 from ..store import database, faults
 from ..store.transactions import atomic
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: tables that refer to a run, children first
 _DEPENDENTS = (StreamChunk, Stream, WebhookCall, Outbox, Event, Step, Wait, Hook)

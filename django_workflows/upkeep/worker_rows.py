@@ -27,7 +27,7 @@ from ..store.locking import lock_runs, read_step
 from ..store.transactions import atomic
 from ..store.write import write
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 
     supervisor ── forks and watches ──▶ process ── one main loop: what is due, what time asks for, heartbeat
                                            │
-                                           ├── housekeeping its own thread: rescue, outbox, orphans, prune
+                                           ├── housekeeping its own thread, for chores: rescue, outbox, orphans, prune
                                            ├── turn/        runs: gather, decide, write, settle ── which steps start
                                            │                    │ begin             ▲ report
                                            ├── executors/       ▼ threads (def), one event loop (async def)

@@ -16,7 +16,7 @@ from django.db import connections
 
 from ..store import faults
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_workflows.worker")
 
 #: seconds before a chore that failed is tried again: the first time, and at most
 FIRST_PAUSE, LAST_PAUSE = 1.0, 300.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import signal
 import threading
 import time
@@ -17,15 +16,15 @@ from django.db import connections
 from .. import conf
 from ..authoring.registry import step_names, workflow_names
 from ..schedules import declared, ticks
-from ..services import outbox
 from ..store import claims, database, faults, orm_guard
 from ..store.claims import Survey, WorkerScope
 from ..store.code_version import code_version
-from ..upkeep import retention, worker_rows
+from ..upkeep import worker_rows
 from ..values import clock, ids
 from .attempts.slots import Slots
+from .chores import DELIVER, RESCUE, Chores
 from .executors.dispatcher import Dispatcher
-from .housekeeping import Chore, Housekeeper
+from .housekeeping import Housekeeper
 from .link.doorbell import Doorbell
 from .link.watchdog import Watchdog
 from .turn.adoption import settle_unheld
@@ -35,22 +34,16 @@ logger = logging.getLogger("django_workflows.worker")
 
 #: seconds after which a worker surveys when a NOTIFY has brought it something: there may be steps to claim, too
 SOON = 0.05
+#: seconds between two looks at parked runs
+PARKED_INTERVAL = 1.0
 #: seconds that a turn waits for more outcomes to come in, where many runs are under way
 GATHER_TIME = 0.001
 #: seconds between the first sign of another worker's death and the second, on which its steps are released
 CONFIRM_TIME = 0.2
 #: seconds that the others get to come back after an outage of the database
 RETURN_TIME = 5.0
-#: seconds between two rounds of housekeeping that no run waits for
-HOUSEKEEPING_INTERVAL = 60.0
 #: seconds that the worker waits before it reconnects: the first time, and at most
 _FIRST_RECONNECT, _LAST_RECONNECT = 0.05, 2.0
-
-#: names of chores that a survey asks for
-_RESCUE = "give back the steps of dead workers"
-_DELIVER = "deliver what runs owe each other"
-#: runs of which a worker remembers that they cannot be removed
-_MOST_KEPT = 10_000
 
 
 class WorkerProcess:
@@ -83,17 +76,18 @@ class WorkerProcess:
         self._registered = False
         self._next_survey_at = 0.0
         self._beat_at = 0.0
-        self.housekeeper = Housekeeper(self._chores())
+        self.housekeeper = Housekeeper(Chores(lambda: self._dead, self._have_more).all())
         #: workers whose steps are to be given back
         self._dead: list[str] = []
-        #: runs that cannot be removed, with the reason: each is reported once
-        self._kept: dict[str, str] = {}
         self._last_survey: Survey | None = None
         self._surveyed_at = 0.0
         #: when to claim due runs although no slot is free: many need none
         self._claim_at = 0.0
         #: when to look for pending steps at the latest, however many runs are due
         self._steps_at = 0.0
+        #: whether runs are parked, and when to see which of them may be tried again
+        self._any_parked = False
+        self._parked_at = 0.0
         #: workers whose lock is gone, and since when this process has seen that
         self._suspects: dict[str, float] = {}
         self._lost_at = -RETURN_TIME
@@ -177,10 +171,17 @@ class WorkerProcess:
                 self._steps_at = time.monotonic() + SOON
                 if self.advancer.claim_steps():
                     self.advancer.more_due = True
+        if self.slots.free and (self._parked_is_due() or (claim and self.advancer.has_doubts)):
+            self._parked_at = time.monotonic() + PARKED_INTERVAL
+            if self.advancer.claim_doubtful():
+                self.advancer.more_due, self._parked_at = True, time.monotonic() + SOON
         if time.monotonic() >= self._next_survey_at:
             self._survey()
         self._upkeep()
         return not (self.advancer.more_due and self.slots.free and self.advancer.refusals.may_claim)
+
+    def _parked_is_due(self) -> bool:
+        return self._any_parked and time.monotonic() >= self._parked_at
 
     def _is_due(self) -> bool:
         """Whether time alone has made something due since the last survey."""
@@ -201,6 +202,8 @@ class WorkerProcess:
         waits = [self._next_survey_at - now, self._beat_at - now, self.executor.next_deadline()]
         if (at := self.advancer.inbox.next_deferred) is not None:
             waits.append(at - now)
+        if self._any_parked and self.slots.free:
+            waits.append(self._parked_at - now)
         if self.advancer.more_due:
             waits.append(max(self._claim_at, self.advancer.refusals.claim_at) - now)
         waits.append(_seconds_until(self.advancer.bodies.next_due(), self.advancer.connection.now()))
@@ -220,12 +223,13 @@ class WorkerProcess:
             survey = claims.survey(self.scope, self.worker_id, held, timeout, self.advancer.connection.execute)
             self.advancer.connection.set_clock(survey.now)
         self._last_survey, self._surveyed_at = survey, time.monotonic()
+        self._any_parked = survey.any_parked
         self._next_survey_at = self._surveyed_at + conf.settings.POLL_INTERVAL
         self._dead = self._surely_dead(survey.dead_workers)
         if self._dead:
-            self.housekeeper.ask(_RESCUE)
+            self.housekeeper.ask(RESCUE)
         if survey.outbox_pending:
-            self.housekeeper.ask(_DELIVER)
+            self.housekeeper.ask(DELIVER)
         self._make_ticks(survey)
         for step_id in survey.lapsed:
             if (attempt := self.advancer.in_flight.get(step_id)) is not None:
@@ -267,32 +271,6 @@ class WorkerProcess:
             unsaved = self.advancer.refusals.unsaved
             if not worker_rows.beat(self.worker_id, len(self.advancer.in_flight), unsaved):
                 self._begin_again()
-
-    # --- housekeeping, on its own thread -----------------------------------------------------------------------------
-
-    def _chores(self) -> list[Chore]:
-        each, first = HOUSEKEEPING_INTERVAL, time.monotonic()
-        spread = [first + random.uniform(0, each) for _ in range(3)]  # noqa: S311 - not all workers at once
-        return [
-            Chore(_RESCUE, self._rescue),
-            Chore(_DELIVER, self._deliver),
-            Chore("give back the steps of workers without a row", worker_rows.rescue_orphans, each, spread[0]),
-            Chore("remove the rows of workers that ended long ago", worker_rows.forget_workers, each, spread[1]),
-            Chore("remove runs whose retention is over", self._prune, each, spread[2]),
-        ]
-
-    def _rescue(self) -> None:
-        if worker_rows.rescue(self._dead):
-            self._have_more()
-
-    def _deliver(self) -> None:
-        if outbox.flush_outbox():
-            self._have_more()
-
-    def _prune(self) -> None:
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.clear()
-        retention.prune(limit=1000, kept=self._kept)
 
     def _have_more(self) -> None:
         """A chore has made something due."""
@@ -342,7 +320,8 @@ class WorkerProcess:
         survey = self._survey()
         now = survey.now
         return (
-            not any(m is not None and m <= now for m in (survey.next_run, survey.next_step, survey.next_tick))
+            not self._parked_is_due()
+            and not any(m is not None and m <= now for m in (survey.next_run, survey.next_step, survey.next_tick))
             and not survey.outbox_pending
         )
 

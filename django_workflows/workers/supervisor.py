@@ -27,8 +27,6 @@ from .process import WorkerProcess, install_signals
 
 logger = logging.getLogger("django_workflows.worker")
 
-#: seconds for which a run is left alone when it has taken ``MAX_CRASHES`` processes down
-PARK_TIME = 60.0
 #: seconds between two rounds over the processes
 TICK = 0.1
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -71,9 +69,8 @@ class Supervisor:
     _births: list[float] = field(default_factory=list)
     _stopping: bool = False
     _killed_at: float | None = None
-    _crashes: dict[str, int] = field(default_factory=dict)
-    #: run id, reason, seconds that it is left alone at least
-    _to_park: list[tuple[str, str, float]] = field(default_factory=list)
+    #: runs that have taken a process down, and how, to be recorded in their rows
+    _crashed: list[tuple[str, str]] = field(default_factory=list)
     _restart: bool = False
 
     def run(self) -> int:
@@ -178,33 +175,28 @@ class Supervisor:
         if child.hung:
             how = f"computed for {seconds:.0f} s without awaiting anything"
         logger.error("Run %s %s.", run_id, how)
-        self._crashes[run_id] = self._crashes.get(run_id, 0) + 1
-        times = self._crashes[run_id]
-        if times >= conf.settings.MAX_CRASHES:
-            self._to_park.append((run_id, f"the body {how}, {times} times", PARK_TIME))
-        elif times > 1:  # the first may have been an accident: the run that was being advanced when the power failed
-            self._to_park.append((run_id, f"the body {how}, {times} times; it is tried again", 0.0))
+        self._crashed.append((run_id, how))
 
     def _park(self) -> None:
-        """Park runs with a reason; those that have crashed only twice are held back a moment."""
+        """Record the crashes in the rows of their runs; what cannot be recorded now is next time."""
         left = []
-        for run_id, reason, pause in self._to_park:
+        for run_id, how in self._crashed:
             try:
-                if not _park_run(run_id, reason, pause):
-                    left.append((run_id, reason, pause))
+                if not _record_crash(run_id, how):
+                    left.append((run_id, how))
             except faults.DATABASE_ERRORS:
-                left.append((run_id, reason, pause))
-        if self._to_park:
+                left.append((run_id, how))
+        if self._crashed:
             forks.close_connections()
-        self._to_park = left
+        self._crashed = left
 
 
-def _park_run(run_id: str, reason: str, pause: float) -> bool:
+def _record_crash(run_id: str, how: str) -> bool:
     """False: another transaction holds the run just now. A run that is gone needs no parking."""
     with atomic():
         found = locking.lock_runs([run_id], skip_locked=True, entities=False)
         for transition in found:
-            runs.block_run(transition, reason, code_version(), at_least=pause)
+            runs.block_crashed_run(transition, how, code_version())
             write([transition])
         return bool(found) or not claims.existing_runs([run_id])
 

@@ -14,6 +14,7 @@
        │                              and what is due, goes on to
        │            locked            one transaction under the runs' locks; if it fails, one by one;
        │                              parking: repaired, or parked with a reason
+       │            doubts            workflows whose runs do not fit after a deploy: tried a few at a time
        │            refusals          what the store refuses is kept in the inbox and tried again; since when, why
        ▼ settle     settlement        attempts begin, bodies are cached, others are notified
                     load              many runs at once: a turn gathers for a moment

@@ -18,6 +18,7 @@ from ...store.transition import Transition
 from ..attempts.attempts import AlreadyRecorded, Attempt, Outcome
 from ..link.connection import AdvancingConnection
 from .bodies import Bodies
+from .doubts import SHARE
 from .fenced import Fenced
 from .inbox import Inbox
 from .locked import Locked
@@ -174,9 +175,11 @@ class Advancer:
         committed.report(done)  # receivers are user code: not on the advancing connection
         return claimed
 
-    def _advance_locked(self, works: Sequence[Work], *, limit: int, notified: Sequence[str]) -> int:
+    def _advance_locked(
+        self, works: Sequence[Work], *, limit: int, notified: Sequence[str] = (), doubtful: bool = False
+    ) -> int:
         try:
-            return self._locked.advance(works, limit=limit, notified=notified)
+            return self._locked.advance(works, limit=limit, notified=notified, doubtful=doubtful)
         except faults.DATABASE_ERRORS as error:
             self._require_refusal(error)
             for work in unsettled(works):
@@ -202,6 +205,33 @@ class Advancer:
                 raise self._lost(error) from error
             committed.report(done)
             return begun
+
+    def claim_doubtful(self) -> bool:
+        """Advance due runs that are parked, or likely to be: a bounded share of what a turn claims, in a turn of their own.
+
+        True: there may be more of them.
+
+        Raises:
+            ConnectionLostError: the database is away.
+        """
+        limit = max(1, self.claim_limit // SHARE)
+        with self.paused():
+            if not self.refusals.may_claim:
+                return False
+            try:
+                with self.connection.lent(), sandbox.gc_paused():
+                    claimed = self._advance_locked([], limit=limit, doubtful=True)
+                    done = self._settlement.begin_and_notify()
+            except faults.DATABASE_ERRORS as error:
+                self._put_back([])
+                raise self._lost(error) from error
+        committed.report(done)
+        return claimed >= limit
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether due runs are passed over that will hardly fit."""
+        return bool(self._locked.doubts.workflows())
 
     def _start_claimable(self, room: int) -> tuple[bool, list[Transition]]:
         """Whether to look again, and what was committed."""

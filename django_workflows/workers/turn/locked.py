@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+from ...exceptions import ReplayDivergenceError
 from ...serialization import encode_error
 from ...store import claims, faults, locking
 from ...store.faults import Fault, Kind
@@ -16,6 +17,7 @@ from ..attempts.attempts import Failed, Outcome
 from ..link.connection import AdvancingConnection
 from . import parking
 from .bodies import Bodies
+from .doubts import Doubts
 from .inbox import Inbox
 from .outcomes import record_outcomes_alone
 from .refusals import Refusals
@@ -50,18 +52,24 @@ class Locked:
         self._worker, self._bodies, self._inbox, self._refusals = worker, bodies, inbox, refusals
         self._connection, self._settlement = connection, settlement
         self._cache = ReplayCache(bodies, connection, worker.watchdog)
+        #: workflows whose runs of other code versions do not fit this one
+        self.doubts = Doubts()
         #: runs whose steps could not be started, and when (``time.monotonic()``) to try again; the earliest first
         self._unstartable: OrderedDict[str, float] = OrderedDict()
 
-    def advance(self, works: Sequence[Work], *, limit: int, notified: Sequence[str] = ()) -> int:
+    def advance(
+        self, works: Sequence[Work], *, limit: int, notified: Sequence[str] = (), doubtful: bool = False
+    ) -> int:
         """Lock, decide, write and settle these runs, and up to ``limit`` that are due, or else the ``notified``.
+
+        ``doubtful``: of those that are due, the ones that are parked, or likely to be.
 
         All in one transaction; one by one if that fails, so that one bad run never holds up the others. Returns how many
         due runs were claimed.
         """
         locked: list[Work] = []
         try:
-            self._in_one_transaction(works, locked, limit=limit, notified=notified)
+            self._in_one_transaction(works, locked, limit=limit, notified=notified, doubtful=doubtful)
         except Exception as error:
             self._settlement.undo(locked)
             self._fault_of(error)
@@ -77,13 +85,19 @@ class Locked:
         return max(0, len(locked) - len(works))
 
     def _in_one_transaction(
-        self, works: Sequence[Work], locked: list[Work], *, limit: int = 0, notified: Sequence[str] = ()
+        self,
+        works: Sequence[Work],
+        locked: list[Work],
+        *,
+        limit: int = 0,
+        notified: Sequence[str] = (),
+        doubtful: bool = False,
     ) -> None:
         """``locked`` is filled with the works whose runs were locked, which are to be undone if this raises: cached bodies
         may be behind their entities then, and would pass for complete."""
         with atomic():
             held = self._lock(works, locked)
-            self._claim(locked, limit, notified)
+            self._claim(locked, limit, notified, doubtful=doubtful)
             self._cache.load(locked)
             for work in locked:
                 self._decide(work)
@@ -111,11 +125,14 @@ class Locked:
         missing = [run_id for run_id in again if run_id in by_run]
         return [by_run[run_id] for run_id in claims.existing_runs(missing)] if missing else []
 
-    def _claim(self, locked: list[Work], limit: int, notified: Sequence[str]) -> None:
+    def _claim(self, locked: list[Work], limit: int, notified: Sequence[str], *, doubtful: bool) -> None:
         """Lock runs that are due, beside those that are locked already."""
         due: Sequence[claims.Claimed] = ()
-        if limit:
-            due = claims.claim_due_runs(self._worker.scope, limit, self._connection.execute)
+        if limit and doubtful:
+            due = self._claim_doubtful(limit)
+        elif limit:
+            doubted = self.doubts.workflows()
+            due = claims.claim_due_runs(self._worker.scope, limit, self._connection.execute, doubted=doubted)
         elif notified:
             due = claims.claim_these_runs(self._worker.scope, notified, self._connection.execute)
         known = {work.run_id for work in locked}
@@ -125,6 +142,17 @@ class Locked:
                 work = Work(run_id)
                 work.load(claimed.transition, None, claimed.log or ())
                 locked.append(work)
+
+    def _claim_doubtful(self, limit: int) -> list[claims.Claimed]:
+        """Due runs that will hardly fit, and parked ones; one that has taken a process down only where there are no others,
+        so that it is alone when it does so again."""
+        scope, execute = self._worker.scope, self._connection.execute
+        due: list[claims.Claimed] = []
+        if doubted := self.doubts.workflows():
+            due = claims.claim_due_runs(scope, limit, execute, doubted=doubted, only_doubted=True)
+        if not due:
+            due = claims.claim_parked_runs(scope, limit, execute, crashed=False)
+        return due or claims.claim_parked_runs(scope, 1, execute, crashed=True)
 
     def _decide(self, work: Work) -> None:
         if work.body is not None:
@@ -217,6 +245,8 @@ class Locked:
         Returns what the store refused, where nothing could be written.
         """
         reason = parking.reason_of(work, error, fault)
+        if isinstance(error, ReplayDivergenceError):
+            self.doubts.note(work.transition.run.workflow)
         version = self._worker.scope.code_version
         # the log of a damaged run may refuse what was reported; the store, while it refuses, has to take all or nothing
         for outcomes in (work.outcomes,) if fault.will_pass else (work.outcomes, []):
