@@ -178,17 +178,23 @@ def test_an_atomic_step_that_closes_its_connection_fails_with_advice(worker: Lon
     assert not Order.objects.exists()
 
 
-def test_what_the_store_refuses_of_our_own_is_no_failure_of_an_atomic_step(worker: LoneWorker) -> None:
+def test_a_value_of_an_atomic_step_that_cannot_be_stored_is_its_failure(worker: LoneWorker) -> None:
+    with refusing("22021", "NEW.type = 'step_completed'"):
+        assert isinstance(_outcome(worker, "atomic", _order), Failed)
+
+
+@pytest.mark.parametrize("state", ["53100", "23514", "21000"])
+def test_what_the_store_refuses_of_our_own_is_no_failure_of_an_atomic_step(worker: LoneWorker, state: str) -> None:
     ACT.append(_order)
     attempt = _begin(worker, "atomic")
-    with refusing("53100", "NEW.type = 'step_completed'"):
+    with refusing(state, "NEW.type = 'step_completed'"):
         outcome = run_attempt(attempt)
     assert isinstance(outcome, Lost)
     _record(worker, outcome)
     row = Step.objects.get()
     assert (row.status, row.failures, row.losses) == ("pending", 0, 1)
     assert row.available_at > Event.objects.get(type="step_retrying").created_at
-    assert "no space is left" in row.error["message"]
+    assert "rolled back" in row.error["message"]
 
 
 def test_a_refusal_that_the_function_met_is_its_own_failure(worker: LoneWorker) -> None:

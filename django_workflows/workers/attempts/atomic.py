@@ -86,8 +86,11 @@ def _write_end(attempt: Attempt, runtime: StepRuntime, output: Encoded) -> None:
         runtime.flush()
         _complete(attempt, output)
     except (*faults.DATABASE_ERRORS, CorruptedEventLogError) as error:
-        if isinstance(error, transaction.TransactionManagementError) or faults.classify(error).code == _ABORTED:
+        fault = faults.classify(error)
+        if isinstance(error, transaction.TransactionManagementError) or fault.code == _ABORTED:
             raise  # the function has caught an error in its transaction, which takes no statement after that
+        if fault.kind is Kind.VALUE:
+            raise  # what it returned can never be stored
         raise _NotWrittenError from error
 
 
