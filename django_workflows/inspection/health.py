@@ -19,6 +19,7 @@ from ..authoring.registry import find_step
 from ..eventlog.statuses import TERMINAL_RUN
 from ..models import Hook, Outbox, Run, Step, Worker
 from ..store import database
+from ..store.claims import workers_whose_process_ended
 from ..values.durations import humanize
 from .workers import OVERDUE_AFTER, Liveness, liveness, serves
 
@@ -58,6 +59,8 @@ class Snapshot:
     now: datetime
     live: list[Worker]
     silent: list[Worker]
+    #: ids of those whose process is known to have ended
+    ended: frozenset[str] = frozenset()
 
     def serving(self, queue: str) -> list[Worker]:
         return [worker for worker in self.live if serves(worker, queue)]
@@ -75,9 +78,10 @@ def take_snapshot() -> Snapshot:
     now = database.now()
     live: list[Worker] = []
     silent: list[Worker] = []
+    ended = workers_whose_process_ended()
     for worker in Worker.objects.alive().order_by("hostname", "pid"):
-        (silent if liveness(worker, now) is Liveness.DEAD else live).append(worker)
-    return Snapshot(now, live, silent)
+        (silent if liveness(worker, now, ended) is Liveness.DEAD else live).append(worker)
+    return Snapshot(now, live, silent, ended)
 
 
 # --- due, and not taken -----------------------------------------------------------------------------------------------
@@ -182,7 +186,11 @@ def find_silent_workers(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "worker_silent",
             Severity.ERROR if count else Severity.WARNING,
-            f"Worker {worker} has been silent for {humanize(snapshot.now - worker.heartbeat_at)}"
+            (
+                f"The process of worker {worker} has ended"
+                if worker.pk in snapshot.ended
+                else f"Worker {worker} has been silent for {humanize(snapshot.now - worker.heartbeat_at)}"
+            )
             + (f" and has {_count(count, 'step')} running." if count else "."),
             advice,
         )

@@ -6,7 +6,7 @@ take it for dead and requeue its steps (``store.claims``). This module decides n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from django.db.models import Count
 
 from .. import conf
 from ..models import Step, Worker
+from ..store.claims import workers_whose_process_ended
 
 #: how long something may be due before a worker is late with it
 OVERDUE_AFTER = timedelta(seconds=10)
@@ -30,8 +31,13 @@ class Liveness(StrEnum):
     DEAD = "dead"
 
 
-def liveness(worker: Worker, now: datetime) -> Liveness:
-    """How a worker that has not stopped is seen at ``now``, by the database's clock."""
+def liveness(worker: Worker, now: datetime, ended: Collection[str] = ()) -> Liveness:
+    """How a worker that has not stopped is seen at ``now``, by the database's clock.
+
+    ``ended``: of :func:`workers_whose_process_ended`, who are dead however short their silence.
+    """
+    if worker.pk in ended:
+        return Liveness.DEAD
     silent = (now - worker.heartbeat_at).total_seconds()
     if silent > conf.settings.HEARTBEAT_TIMEOUT:
         return Liveness.DEAD
@@ -45,7 +51,8 @@ def serves(worker: Worker, queue: str) -> bool:
 
 def live_workers(now: datetime) -> list[Worker]:
     """Workers that have neither stopped nor fallen silent for too long."""
-    return [worker for worker in Worker.objects.alive() if liveness(worker, now) is not Liveness.DEAD]
+    ended = workers_whose_process_ended()
+    return [worker for worker in Worker.objects.alive() if liveness(worker, now, ended) is not Liveness.DEAD]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +73,12 @@ def worker_states(now: datetime, limit: int = 200) -> list[WorkerState]:
     """The workers that have not stopped, at most ``limit``, by host and process."""
     rows = list(Worker.objects.alive().order_by("hostname", "pid")[:limit])
     counts = _running_steps(rows)
+    ended = workers_whose_process_ended()
     return [
         WorkerState(
             worker,
             max(now - worker.heartbeat_at, timedelta(0)),
-            liveness(worker, now),
+            liveness(worker, now, ended),
             counts.get(worker.pk, 0),
         )
         for worker in rows

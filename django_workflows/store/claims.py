@@ -273,6 +273,11 @@ def claimable_steps(
 
 
 _SURVEY_STEP_LANES = _STEP_LANES.replace("RECURSIVE ", "").replace("lanes", "step_lanes")
+#: a worker's process has ended: the server dropped its session, and with it the lock that shows its life
+_LOCK_GONE = """w.lock_trusted AND NOT EXISTS (SELECT 1 FROM pg_locks k WHERE k.locktype = 'advisory'
+            AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND k.objsubid = 1
+            AND k.classid::bigint = (w.lock_key >> 32) AND k.objid::bigint = (w.lock_key & 4294967295))"""
+
 _SURVEY = f"""
 WITH {_RUN_LANES},
 {_SURVEY_STEP_LANES}
@@ -290,9 +295,7 @@ SELECT {{now}},
         AND workflow = ANY(%s::text[])),
     ARRAY(SELECT w.id FROM django_workflows_worker w WHERE w.stopped_at IS NULL AND (
         w.heartbeat_at < {{now}} - %s::interval
-        OR w.lock_trusted AND NOT EXISTS (SELECT 1 FROM pg_locks k WHERE k.locktype = 'advisory'
-            AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND k.objsubid = 1
-            AND k.classid::bigint = (w.lock_key >> 32) AND k.objid::bigint = (w.lock_key & 4294967295)))),
+        OR {_LOCK_GONE})),
     EXISTS (SELECT 1 FROM django_workflows_outbox),
     EXISTS (SELECT 1 FROM django_workflows_run WHERE blocked_until IS NOT NULL),
     ARRAY(SELECT mine.id FROM unnest(%s::text[], %s::int[]) mine(id, attempt)
@@ -302,6 +305,14 @@ SELECT {{now}},
         WHERE s.worker_id = %s AND s.status = 'running' AND NOT EXISTS (
             SELECT 1 FROM unnest(%s::text[], %s::int[]) mine(id, attempt) WHERE mine.id = s.id AND mine.attempt = s.attempt))
 """
+
+
+def workers_whose_process_ended() -> frozenset[str]:
+    """Workers that never said that they stop and whose lock is gone. Empty where no lock can be trusted."""
+    if not database.is_postgresql():
+        return frozenset()
+    text = f"SELECT w.id FROM django_workflows_worker w WHERE w.stopped_at IS NULL AND {_LOCK_GONE}"
+    return frozenset(row[0] for row in database.execute(text, []))
 
 
 def survey(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
+from django.db import connection
 
 from django_workflows.inspection.health import Severity, diagnose
 from django_workflows.models import Event, Hook, Outbox, Run, Step, Wait, Worker
@@ -22,6 +23,10 @@ from .conftest import Manage
 pytestmark = [pytest.mark.django_db, pytest.mark.sqlite]
 
 KNOWN = ["cli.everything", "cli.failing", "cli.sleeping"]
+
+
+#: the key of the advisory lock that a live worker holds
+LOCK = 4712
 
 
 def a_worker(**changes: Any) -> Worker:
@@ -39,10 +44,14 @@ def another_worker(**changes: Any) -> Worker:
         "workflows": KNOWN,
         "started_at": now,
         "heartbeat_at": now,
+        "lock_key": LOCK,
         "lock_trusted": True,
         "listening": True,
         **changes,
     }
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # shows that the process lives, until the test ends
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     return Worker.objects.create(**values)
 
 
@@ -145,6 +154,24 @@ class TestWorkers:
         (finding,) = diagnose()
         assert (finding.code, finding.severity) == ("worker_silent", Severity.ERROR)
         assert "1 step running" in finding.sentence
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="only a server tells that a session has ended")
+    def test_one_whose_process_has_ended_is_seen_at_once(self, workflows: Workflows) -> None:
+        """Its lock is gone with its session; its last sign of life is fresh."""
+        handle = workflows.start(work.everything, 1)
+        workflows.run_until_idle()
+        ended = a_worker(lock_trusted=True, lock_key=4711)
+        Step.objects.filter(run_id=handle.id).update(status="running", worker=ended)
+        (finding,) = diagnose()
+        assert (finding.code, finding.severity) == ("worker_silent", Severity.ERROR)
+        assert "has ended and has 1 step running" in finding.sentence
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="only a server tells that a session has ended")
+    def test_one_whose_lock_is_held_or_proves_nothing_lives(self) -> None:
+        a_worker(lock_trusted=False, lock_key=4711)
+        assert diagnose() == []
+        a_worker(lock_trusted=True, lock_key=LOCK)
+        assert diagnose() == []
 
     def test_one_that_keeps_results_which_the_database_refuses(self) -> None:
         a_worker(unsaved=3, unsaved_since=database.now(), unsaved_reason="the server is read-only")
