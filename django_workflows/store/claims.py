@@ -273,6 +273,8 @@ def claimable_steps(
 
 
 _SURVEY_STEP_LANES = _STEP_LANES.replace("RECURSIVE ", "").replace("lanes", "step_lanes")
+#: worker rows that one question looks at
+_MOST_WORKERS = 1000
 #: a worker's process has ended: the server dropped its session, and with it the lock that shows its life
 _LOCK_GONE = """w.lock_trusted AND NOT EXISTS (SELECT 1 FROM pg_locks k WHERE k.locktype = 'advisory'
             AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND k.objsubid = 1
@@ -311,8 +313,8 @@ def workers_whose_process_ended() -> frozenset[str]:
     """Workers that never said that they stop and whose lock is gone. Empty where no lock can be trusted."""
     if not database.is_postgresql():
         return frozenset()
-    text = f"SELECT w.id FROM django_workflows_worker w WHERE w.stopped_at IS NULL AND {_LOCK_GONE}"
-    return frozenset(row[0] for row in database.execute(text, []))
+    text = f"SELECT w.id FROM django_workflows_worker w WHERE w.stopped_at IS NULL AND {_LOCK_GONE} LIMIT %s"
+    return frozenset(row[0] for row in database.execute(text, [_MOST_WORKERS]))
 
 
 def survey(
