@@ -23,6 +23,8 @@ from .text import mask_token
 MOST = 2000
 #: what looks like a token and is looked up; what is beyond that in one answer is hidden unasked
 MOST_LOOKED_UP = 10_000
+#: a chosen token that is shorter would be found inside ordinary words; it is masked where it stands as a token
+SHORTEST = 6
 _BATCH = 1000
 _SEED = re.compile(r'("seed"\s*:\s*)"[^"]*"')
 _GENERATED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{32}(?![A-Za-z0-9_-])")
@@ -45,7 +47,7 @@ class Redactor:
             return
         rows = Hook.objects.filter(run_id__in=runs).values_list("token", "is_webhook")
         for token, is_webhook in rows[:MOST]:
-            if is_secret(token, is_webhook):
+            if is_secret(token, is_webhook) and len(token) >= SHORTEST:
                 self._own.append((json.dumps(token)[1:-1], mask_token(token, is_webhook)))
 
     def __call__(self, text: str) -> str:
@@ -89,7 +91,7 @@ class Redactor:
         if isinstance(value, str):
             return self._hide(value)
         if isinstance(value, dict):
-            return {self._hide(key): self._hide_in(self._whole(key, item)) for key, item in value.items()}
+            return {self._generated(key): self._hide_in(self._whole(key, item)) for key, item in value.items()}
         if isinstance(value, list):
             return [self._hide_in(item) for item in value]
         return value
@@ -102,6 +104,9 @@ class Redactor:
         text = self._behind.sub(lambda match: match[1] + mask_token(match[2], True), text)
         for token, instead in self._own:
             text = text.replace(token, instead)
+        return self._generated(text)
+
+    def _generated(self, text: str) -> str:
         return _GENERATED.sub(lambda match: self._known.get(match[0], match[0]), text)
 
 

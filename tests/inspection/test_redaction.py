@@ -54,6 +54,11 @@ class TestValue:
         assert Redactor([run], show=False).value({"x": "my-orders-1"}) == {"x": "my-orde…-1"}
         assert Redactor([], show=False).value({"token": "orders"}) == {"token": "orde…"}
 
+    def test_a_short_chosen_token_is_not_looked_for_inside_words_and_keys_keep_their_names(self) -> None:
+        runs = [run_with_hook(1, "in", is_webhook=True), run_with_hook(2, "status", is_webhook=True)]
+        value = {"status": "running", "token": "in"}
+        assert Redactor(runs, show=False).value(value) == {"status": "running", "token": "in…"}
+
     def test_a_chosen_token_of_a_hook_is_no_secret(self) -> None:
         run = run_with_hook(1, "packed:17")
         assert Redactor([run], show=False).value({"token": "packed:17"}) == {"token": "packed:17"}
