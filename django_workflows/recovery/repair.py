@@ -54,12 +54,8 @@ def repair_run(run_id: str) -> list[str]:
     return done
 
 
-def _objects(model: Any) -> Any:
-    return model._default_manager
-
-
 def _write_created(locked: Transition) -> Record:
-    row = _objects(Run).get(pk=locked.run.id)
+    row = Run.objects.get(pk=locked.run.id)
     new = NewRun(
         id=row.pk,
         workflow=row.workflow,
@@ -81,7 +77,7 @@ def _write_created(locked: Transition) -> Record:
 
 def _remove_unknown(model: Any, run_id: str, known: Iterable[str]) -> list[str]:
     """Rows whose creation is not in the log: the body never decided them, or may do so yet."""
-    rows = _objects(model).filter(run_id=run_id).exclude(correlation_id__in=known)
+    rows = model.objects.filter(run_id=run_id).exclude(correlation_id__in=known)
     names = sorted(rows.values_list("correlation_id", flat=True))
     rows.delete()
     return [f"{name} had a row and no event" for name in names]
@@ -96,7 +92,7 @@ def _repair_row(locked: Transition, folded: Fold, *, touched: bool) -> list[str]
     if not wrong and not touched:
         return []
     expected["wake_at"] = locked.now if folded.terminal is None else None
-    _objects(Run).filter(pk=run.id).update(**expected)
+    Run.objects.filter(pk=run.id).update(**expected)
     return [f"its row had another {', '.join(wrong)} than its log"] if wrong else []
 
 
@@ -104,7 +100,7 @@ def _repair_row(locked: Transition, folded: Fold, *, touched: bool) -> list[str]
 
 
 def _repair_steps(locked: Transition, folded: Fold) -> list[str]:
-    rows = {row.correlation_id: row for row in _objects(Step).filter(run_id=locked.run.id)}
+    rows = {row.correlation_id: row for row in Step.objects.filter(run_id=locked.run.id)}
     done = []
     for name, step in folded.steps.items():
         columns = rebuild.step_columns(step)
@@ -113,13 +109,13 @@ def _repair_steps(locked: Transition, folded: Fold) -> list[str]:
             Step.objects.bulk_create([rebuild.new_step(locked.run, name, step)])
             done.append(f"{name} had an event and no row")
         elif (row.status, row.attempt) != (columns["status"], columns["attempt"]):
-            _objects(Step).filter(pk=row.pk).update(**columns)
+            Step.objects.filter(pk=row.pk).update(**columns)
             done.append(f"{name} was {row.status} ({row.attempt} attempts), its log says {columns['status']}")
     return done
 
 
 def _repair_waits(locked: Transition, folded: Fold) -> list[str]:
-    rows = {row.correlation_id: row for row in _objects(Wait).filter(run_id=locked.run.id)}
+    rows = {row.correlation_id: row for row in Wait.objects.filter(run_id=locked.run.id)}
     done = []
     for name, wait in folded.waits.items():
         row = rows.get(name)
@@ -127,13 +123,13 @@ def _repair_waits(locked: Transition, folded: Fold) -> list[str]:
             Wait.objects.bulk_create([rebuild.new_wait(locked.run, name, wait)])
             done.append(f"{name} had an event and no row")
         elif row.status != wait.status:
-            _objects(Wait).filter(pk=row.pk).update(**rebuild.wait_columns(wait))
+            Wait.objects.filter(pk=row.pk).update(**rebuild.wait_columns(wait))
             done.append(f"{name} was {row.status}, its log says {wait.status}")
     return done
 
 
 def _repair_hooks(locked: Transition, folded: Fold) -> list[str]:
-    rows = {row.correlation_id: row for row in _objects(Hook).filter(run_id=locked.run.id)}
+    rows = {row.correlation_id: row for row in Hook.objects.filter(run_id=locked.run.id)}
     done = []
     for name, hook in folded.hooks.items():
         wanted = rebuild.new_hook(locked.run, name, hook)
@@ -145,13 +141,13 @@ def _repair_hooks(locked: Transition, folded: Fold) -> list[str]:
             Hook.objects.bulk_create([wanted])
             done.append(f"{name} had an event and no row")
         elif (row.disposed_at is None) != (wanted.disposed_at is None):
-            _objects(Hook).filter(pk=row.pk).update(disposed_at=wanted.disposed_at)
+            Hook.objects.filter(pk=row.pk).update(disposed_at=wanted.disposed_at)
             done.append(f"{name} was {'active' if row.disposed_at is None else 'disposed'} against its log")
     return done
 
 
 def _other_owner(locked: Transition, token: str) -> str | None:
-    holder = _objects(Hook).active().filter(token=token).exclude(run_id=locked.run.id).first()
+    holder = Hook.objects.active().filter(token=token).exclude(run_id=locked.run.id).first()
     return None if holder is None else str(holder.run_id)
 
 
@@ -165,7 +161,7 @@ def _repair_children(locked: Transition, folded: Fold) -> list[str]:
         if child.ended is not None or folded.terminal is not None:
             continue
         said = raw_fields(child.created)
-        row = _objects(Run).filter(pk=said["child"]).first()
+        row = Run.objects.filter(pk=said["child"]).first()
         if row is None:
             creation.create_runs(
                 [
@@ -180,7 +176,7 @@ def _repair_children(locked: Transition, folded: Fold) -> list[str]:
                 ]
             )
             done.append(f"{name} had an event and no run")
-        elif row.completed_at is not None and not _objects(Outbox).filter(run_id=row.pk, target=locked.run.id).exists():
+        elif row.completed_at is not None and not Outbox.objects.filter(run_id=row.pk, target=locked.run.id).exists():
             outbox.queue_child_ended_again(row.pk, locked.run.id, locked.now)
             done.append(f"{name} has ended and its parent was not notified")
     return done
@@ -188,13 +184,13 @@ def _repair_children(locked: Transition, folded: Fold) -> list[str]:
 
 def _repair_streams(run_id: str) -> list[str]:
     done = []
-    last = dict(_objects(StreamChunk).filter(run_id=run_id).values_list("stream").annotate(last=Max("index")))
-    for stream in _objects(Stream).filter(run_id=run_id).select_for_update():
+    last = dict(StreamChunk.objects.filter(run_id=run_id).values_list("stream").annotate(last=Max("index")))
+    for stream in Stream.objects.filter(run_id=run_id).select_for_update():
         following = last.pop(stream.name, -1) + 1
         if stream.next_index < following:
-            _objects(Stream).filter(pk=stream.pk).update(next_index=following)
+            Stream.objects.filter(pk=stream.pk).update(next_index=following)
             done.append(f"the stream {stream.name!r} would have given a number twice")
     for name, index in last.items():
-        _objects(Stream).create(run_id=run_id, name=name, next_index=index + 1, created_at=database.now())
+        Stream.objects.create(run_id=run_id, name=name, next_index=index + 1, created_at=database.now())
         done.append(f"the stream {name!r} had chunks and no row")
     return done

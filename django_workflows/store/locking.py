@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from ..eventlog.statuses import ACTIVE_STEP, WaitStatus
 from ..exceptions import RunNotFoundError
@@ -51,10 +51,6 @@ def _values(rows: QuerySet[Any], columns: Sequence[str]) -> Iterable[tuple[Any, 
 def _rows(row: type[R], found: QuerySet[Any]) -> Iterator[R]:
     for values in _values(found, names(row)):
         yield row(*values)
-
-
-def _of(model: type[Model]) -> QuerySet[Any]:
-    return model._default_manager.all()
 
 
 def lock_run(run_id: str) -> Transition:
@@ -127,7 +123,7 @@ def run_row(stored: Sequence[Any]) -> RunRow:
 
 def _lock_orm(run_ids: Sequence[str], *, entities: bool) -> list[Transition]:
     """On SQLite the open transaction is the lock."""
-    rows = _of(Run).filter(pk__in=run_ids).order_by("pk")
+    rows = Run.objects.filter(pk__in=run_ids).order_by("pk")
     runs = list(_rows(RunRow, rows))
     if not runs:
         return []
@@ -142,17 +138,17 @@ def read_entities(found: Sequence[OpenEntities]) -> None:
     """Read the open entities of locked runs: three queries for all of them."""
     by_run = {entities.run.id: entities for entities in found}
     ids = list(by_run)
-    for step in _rows(StepRow, _of(Step).filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk")):
+    for step in _rows(StepRow, Step.objects.filter(run_id__in=ids, status__in=sorted(ACTIVE_STEP)).order_by("pk")):
         by_run[step.run_id].steps[step.correlation_id] = step
-    for wait in _rows(WaitRow, _of(Wait).filter(run_id__in=ids, status=WaitStatus.WAITING).order_by("pk")):
+    for wait in _rows(WaitRow, Wait.objects.filter(run_id__in=ids, status=WaitStatus.WAITING).order_by("pk")):
         by_run[wait.run_id].add_wait(wait)
-    for hook in _rows(HookRow, _of(Hook).filter(run_id__in=ids, disposed_at__isnull=True).order_by("pk")):
+    for hook in _rows(HookRow, Hook.objects.filter(run_id__in=ids, disposed_at__isnull=True).order_by("pk")):
         by_run[hook.run_id].hooks[hook.correlation_id] = hook
 
 
 def read_step(transition: Transition, step_id: str) -> StepRow | None:
     """One step of the locked run, whatever its status; among the open entities where it is one."""
-    for step in _rows(StepRow, _of(Step).filter(pk=step_id, run_id=transition.run.id)):
+    for step in _rows(StepRow, Step.objects.filter(pk=step_id, run_id=transition.run.id)):
         if step.status in ACTIVE_STEP:
             transition.entities.steps[step.correlation_id] = step
         return step
@@ -161,7 +157,7 @@ def read_step(transition: Transition, step_id: str) -> StepRow | None:
 
 def read_steps(transition: Transition, correlation_ids: Sequence[str]) -> None:
     """These steps of the locked run, where they are still open, into its entities."""
-    rows = _of(Step).filter(
+    rows = Step.objects.filter(
         run_id=transition.run.id, correlation_id__in=correlation_ids, status__in=sorted(ACTIVE_STEP)
     )
     for step in _rows(StepRow, rows):
@@ -170,20 +166,20 @@ def read_steps(transition: Transition, correlation_ids: Sequence[str]) -> None:
 
 def read_waits(transition: Transition) -> None:
     """The open waits of the locked run, into its entities."""
-    rows = _of(Wait).filter(run_id=transition.run.id, status=WaitStatus.WAITING).order_by("pk")
+    rows = Wait.objects.filter(run_id=transition.run.id, status=WaitStatus.WAITING).order_by("pk")
     for wait in _rows(WaitRow, rows):
         transition.entities.add_wait(wait)
 
 
 def read_all_steps(transition: Transition) -> list[StepRow]:
     """Every step of the locked run, ended or not; the open entities are left as they are."""
-    rows = _of(Step).filter(run_id=transition.run.id).order_by("pk")
+    rows = Step.objects.filter(run_id=transition.run.id).order_by("pk")
     return list(_rows(StepRow, rows))
 
 
 def read_all_waits(transition: Transition) -> list[WaitRow]:
     """Every wait of the locked run, ended or not; the open entities are left as they are."""
-    rows = _of(Wait).filter(run_id=transition.run.id).order_by("pk")
+    rows = Wait.objects.filter(run_id=transition.run.id).order_by("pk")
     return list(_rows(WaitRow, rows))
 
 
@@ -193,7 +189,7 @@ def read_end(run_id: str) -> tuple[str, Encoded | None, Encoded | None]:
     Raises:
         RunNotFoundError: there is no such run. CorruptedEventLogError: its output or error cannot be decrypted.
     """
-    for status, output, error in _values(_of(Run).filter(pk=run_id), ("status", "output", "error")):
+    for status, output, error in _values(Run.objects.filter(pk=run_id), ("status", "output", "error")):
         require_readable(f"The end of run {run_id}", output, error)
         return status, output, error
     raise RunNotFoundError(run_id)
