@@ -134,7 +134,8 @@ class TestPrune:
         assert short.expires_at - short.completed_at == timedelta(hours=1)  # type: ignore[operator]
         assert default.expires_at - default.completed_at == timedelta(hours=2)  # type: ignore[operator]
 
-    def test_without_a_retention_runs_are_kept_indefinitely(self, work: Work) -> None:
+    def test_without_a_retention_runs_are_kept_indefinitely(self, work: Work, settings: Any) -> None:
+        settings.DJANGO_WORKFLOWS = {**settings.DJANGO_WORKFLOWS, "RETENTION": None}
         bodies.three_steps.start()
         work()
         assert Run.objects.get().expires_at is None
