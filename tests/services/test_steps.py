@@ -6,17 +6,25 @@ from datetime import timedelta
 
 import pytest
 
+from django_workflows import step as define_step
 from django_workflows.eventlog.statuses import StepStatus
 from django_workflows.exceptions import EntityConflictError, RunNotActiveError
 from django_workflows.models import Event, Run, Step
 from django_workflows.serialization import Encoded, dumps, encode_error
 from django_workflows.services import runs, steps
 from django_workflows.store import locking
+from django_workflows.store.transactions import atomic
 from django_workflows.store.transition import ANY_STEP
+from django_workflows.workers.attempts.attempts import attempt_of
+from django_workflows.workers.attempts.step_runtime import StepRuntime
 from tests.support.runs import add_step, end, run_row, running_step, started_run, transition, types
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ERROR = encode_error(ValueError("no"))
+
+
+@define_step(name="tests.services.work")
+def work() -> None: ...
 
 
 class TestCreateStep:
@@ -239,3 +247,42 @@ def test_a_step_that_is_given_back_again_and_again_waits_longer_each_time() -> N
     assert pauses[:3] == [0, 0, 0]
     assert pauses[3:6] == pytest.approx([0.1, 0.2, 0.4])
     assert pauses[-1] == 15.0
+
+
+class TestWritesUnderALease:
+    """What an attempt writes beside its outcome is refused once another attempt, or none, is the current one."""
+
+    def _superseded(self) -> tuple[str, str]:
+        """A run and its step, running as attempt 2 on ``wrkr_2``."""
+        run_id = started_run()
+        step = running_step(run_id, "wrkr_1")
+        with transition(run_id) as t:
+            steps.lose_step(t, t.entities.steps[step.correlation_id])
+        with transition(run_id) as t:
+            steps.start_step(t, t.entities.steps[step.correlation_id], "wrkr_2")
+        return run_id, step.id
+
+    @pytest.mark.parametrize("stale", [("wrkr_1", 1), ("wrkr_2", 1), ("wrkr_1", 2), ("wrkr_2", 3)])
+    def test_a_stale_lease_is_refused_on_the_run_and_beside_it(self, stale: tuple[str, int]) -> None:
+        run_id, step_id = self._superseded()
+        with transition(run_id) as t, pytest.raises(EntityConflictError, match="no longer current"):
+            steps.require_lease(locking.read_step(t, step_id), step_id, *stale)
+        with atomic(), pytest.raises(EntityConflictError, match="no longer current"):
+            steps.lock_lease(step_id, *stale)
+
+    def test_the_current_lease_is_accepted(self) -> None:
+        run_id, step_id = self._superseded()
+        with transition(run_id) as t:
+            steps.require_lease(locking.read_step(t, step_id), step_id, "wrkr_2", 2)
+        with atomic():
+            steps.lock_lease(step_id, "wrkr_2", 2)
+
+    def test_a_late_attempt_sets_no_attribute(self) -> None:
+        run_id, step_id = self._superseded()
+        with transition(run_id) as t:
+            row = locking.read_step(t, step_id)
+            assert row is not None
+            attempt = attempt_of(row, t.run, work, "wrkr_1")
+        with pytest.raises(EntityConflictError, match="no longer current"):
+            StepRuntime(attempt).set_attributes({"late": "1"})
+        assert run_row(run_id).attributes == {}
