@@ -21,6 +21,7 @@ from ..services.creation import create_runs
 from ..services.start_options import new_run
 from ..store import database, faults, locking
 from ..store.write import write
+from ..values.durations import humanize
 from . import overlap, timing
 from .catchup import due_ticks
 
@@ -30,13 +31,16 @@ logger = logging.getLogger(__name__)
 MOST = 100
 #: how soon a tick that waits for a run looks again whether it has ended
 LOOK_AGAIN = timedelta(seconds=1)
+#: between two tries of a schedule that the store refuses
+LONGEST_PAUSE = timedelta(minutes=1)
 CANCEL_REASON = "the next tick of its schedule has come"
 
 
 def make_due(workflows: Sequence[str], limit: int = MOST) -> int:
     """Make the ticks whose time has come, of schedules of these workflows. Returns how many schedules were served.
 
-    A schedule that cannot be served is paused with its reason, and the others go on.
+    A schedule that cannot be served is paused with its reason; one that the store refuses for now is put off, the longer
+    the later it is. The others are served in either case.
     """
     served: list[int] = []
     for _ in range(limit):
@@ -49,11 +53,23 @@ def make_due(workflows: Sequence[str], limit: int = MOST) -> int:
                 with transaction.atomic(using=database.alias()):
                     _serve(schedule, database.now())
             except Exception as error:
-                if faults.classify(error).will_pass:
-                    raise  # the store's fault: the tick is made when it is back
+                fault = faults.classify(error)
+                if fault.kind is faults.Kind.GONE:
+                    raise
+                if fault.will_pass:
+                    _put_off(schedule, database.now(), fault)
+                    continue
                 logger.warning("Schedule %s is paused: it cannot be served.", schedule.name, exc_info=True)
                 pause(schedule, database.now(), f"cannot be served: {error}", by="failure")
     return len(served)
+
+
+def _put_off(schedule: Schedule, now: datetime, fault: faults.Fault) -> None:
+    """Its tick is not lost: it is tried again, after as long as it is late by now. The others do not wait for it."""
+    late = timedelta(0) if schedule.next_at is None else now - timing.due_at(schedule, schedule.next_at)
+    pause = min(max(late, LOOK_AGAIN), LONGEST_PAUSE)
+    logger.warning("Schedule %s is tried again in %s: %s.", schedule.name, humanize(pause), fault.sentence)
+    Schedule.objects.filter(pk=schedule.pk).update(due_at=now + pause)
 
 
 def _lock_due(workflows: Sequence[str], served: Sequence[int]) -> Schedule | None:
@@ -69,6 +85,8 @@ def _serve(schedule: Schedule, now: datetime) -> None:
     _make_waiting(schedule, found, now)
     if schedule.next_at is not None and timing.due_at(schedule, schedule.next_at) <= now:
         _make_new(schedule, found, now)
+    if found.waiting and schedule.overlap == "cancel":
+        _cancel(found.active)
     if found.waiting and schedule.due_at is not None:
         schedule.due_at = min(schedule.due_at, now + LOOK_AGAIN)
     elif found.waiting:
@@ -116,15 +134,14 @@ def _make(schedule: Schedule, found: overlap.OpenTicks, instant: datetime, now: 
         found.active.append(run_id)
     elif verdict == overlap.WAIT:
         tick = ScheduleTick.objects.create(schedule=schedule, at=instant, open=True, created_at=now)
-        if schedule.overlap == "cancel":
-            _cancel(found.active)
         found.waiting.append(tick)
     else:
         _skipped(schedule, instant, verdict, now).save()
 
 
 def _cancel(run_ids: Sequence[str]) -> None:
-    for transition in locking.lock_runs(sorted(run_ids)):
+    """Ask those to end that can be locked now. A run that a long transaction holds is asked at the next look."""
+    for transition in locking.lock_runs(sorted(run_ids), skip_locked=True):
         if not transition.run.ended and runs.request_cancel(transition, CANCEL_REASON, force=False):
             write([transition])
 
